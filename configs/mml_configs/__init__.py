@@ -1,0 +1,1 @@
+"""The Hydra configuration tree of mml, found as `pkg://mml_configs`."""

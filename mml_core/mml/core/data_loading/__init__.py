@@ -1,0 +1,1 @@
+"""Reading tasks: paths, descriptions, structs, datasets."""

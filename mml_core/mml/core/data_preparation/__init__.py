@@ -1,0 +1,1 @@
+"""How tasks come into being."""

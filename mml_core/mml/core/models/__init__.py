@@ -1,0 +1,1 @@
+"""Networks, their Lightning wrapper, losses and metrics."""

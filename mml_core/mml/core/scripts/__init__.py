@@ -1,0 +1,1 @@
+"""Schedules: one module per mode, on top of the base scheduler."""
