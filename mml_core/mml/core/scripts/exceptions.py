@@ -1,0 +1,106 @@
+"""Every error that mml raises on purpose.
+
+- MMLError
+    - MMLMisconfigurationException   what the user asked for can't be done as asked (exit code 2)
+        - UnknownNameError           a name that is not among the known ones
+        - PlanError                  a plan that can't be journaled or does not fit its record
+        - ContinueError              a run that can't be continued as asked
+        - PathTemplateError          a path template that can't be used
+        - ReuseError                 a reuse request that finds nothing
+        - TaskNameError              a task name that can't be a folder name
+    - RunLockedError                 the run belongs to a living process (exit code 2)
+    - JournalError                   a journal that is damaged before its last line
+    - TaskDescriptionError           a task description that can't be read
+    - TaskDataError                  images or labels that can't become, or no longer are, a task
+    - MissingWeightsError            pretrained weights that are not on this machine
+- Interrupted (a BaseException)      the run was asked to stop by a signal
+"""
+
+import signal
+from collections.abc import Iterable
+
+from mml.core.scripts.utils import did_you_mean
+
+
+class MMLError(Exception):
+    """Base of all errors that mml raises on purpose; its text is written for the user."""
+
+
+class MMLMisconfigurationException(MMLError):
+    """What the user asked for can't be done as asked; the text names the value, the choices and the fix."""
+
+
+class UnknownNameError(MMLMisconfigurationException):
+    """A name that is not among the known ones.
+
+    Args:
+        kind: what the name stands for, e.g. `"task"`.
+        name: the name as given.
+        known: all names that would have been understood.
+        fix: a closing sentence that says what to do next.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], fix: str = "") -> None:
+        known = sorted(known)
+        parts = [f"Unknown {kind} '{name}'.", did_you_mean(name, known), fix]
+        super().__init__(" ".join(part for part in parts if part))
+        self.kind, self.name, self.known = kind, name, known
+
+
+class PlanError(MMLMisconfigurationException):
+    """A plan that can't be journaled, or that does not fit the record of its run."""
+
+
+class ContinueError(MMLMisconfigurationException):
+    """A run that can't be continued as asked; the run itself was not touched."""
+
+
+class PathTemplateError(MMLMisconfigurationException):
+    """A path template, or a request for a path, that can't be used."""
+
+
+class ReuseError(MMLMisconfigurationException):
+    """A reuse request that finds no file."""
+
+
+class TaskNameError(MMLMisconfigurationException):
+    """A task name that can't be a folder name."""
+
+
+class RunLockedError(MMLError):
+    """The run folder belongs to a living process."""
+
+
+class JournalError(MMLError):
+    """A journal that is damaged before its last line."""
+
+
+class TaskDescriptionError(MMLError):
+    """A task description that can't be read; the text names file and field."""
+
+
+class TaskDataError(MMLError):
+    """Images or labels that can't become, or no longer are, a task."""
+
+
+class MissingWeightsError(MMLError):
+    """Pretrained weights that are not on this machine and can't be fetched."""
+
+
+class Interrupted(BaseException):
+    """The run was asked to stop by a signal.
+
+    A `BaseException` that is no `KeyboardInterrupt`: Lightning ends the whole process at the latter.
+
+    Args:
+        signum: the number of the signal, e.g. `signal.SIGTERM`.
+    """
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
+        super().__init__(signal.Signals(signum).name)
+
+    @property
+    def exit_code(self) -> int:
+        """128 plus the signal's number, as shells report it."""
+        return 128 + self.signum

@@ -1,0 +1,145 @@
+"""Small helpers that every layer may use."""
+
+import difflib
+import os
+import tempfile
+from abc import ABCMeta
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any, ClassVar, Self
+
+# Separates a task name from the tags that derive a variant of it, and a tag from its arguments.
+TAG_SEP = "+"
+ARG_SEP = "?"
+
+
+class LearningPhase(StrEnum):
+    """What a data loader is used for."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+    PREDICT = "predict"
+
+
+class Singleton(ABCMeta):
+    """Metaclass of classes with at most one instance per process."""
+
+    _instances: ClassVar[dict[type, Any]] = {}
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Create the instance.
+
+        Raises:
+            RuntimeError: there is one already; a silent second one would hide the arguments given here.
+        """
+        if cls in Singleton._instances:
+            msg = f"{cls.__name__} exists already: use {cls.__name__}.instance(), or clear_instance() before a new one."
+            raise RuntimeError(msg)
+        Singleton._instances[cls] = super().__call__(*args, **kwargs)
+        return Singleton._instances[cls]
+
+    def instance(cls: type[Self]) -> Self:  # type: ignore[misc] # Self of a metaclass is the class's instance here
+        """Return the instance.
+
+        Raises:
+            RuntimeError: none was created yet.
+        """
+        try:
+            return Singleton._instances[cls]  # type: ignore[no-any-return]
+        except KeyError:
+            msg = f"No {cls.__name__} was created yet; a scheduler creates it, or call {cls.__name__}(...) once."
+            raise RuntimeError(msg) from None
+
+    def exists(cls) -> bool:
+        """Tell whether there is an instance."""
+        return cls in Singleton._instances
+
+    def clear_instance(cls) -> None:
+        """Forget the instance, if any."""
+        Singleton._instances.pop(cls, None)
+
+
+def did_you_mean(name: str, known: Iterable[str], most: int = 12) -> str:
+    """Return a sentence with the names nearest to `name`, or with all of them if none is near."""
+    names = sorted(known)
+    if near := difflib.get_close_matches(name, names, n=3, cutoff=0.55):
+        return f"Did you mean {' or '.join(repr(n) for n in near)}?"
+    if not names:
+        return "There is none yet."
+    listed = ", ".join(names[:most]) + (f", ... ({len(names) - most} more)" if len(names) > most else "")
+    return f"Known: {listed}."
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames and new names inside a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems refuse it, and have nothing to flush
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def atomic_write(path: Path, mode: str = "wb", encoding: str | None = None) -> Iterator[IO[Any]]:
+    """Open a file that takes the place of `path` when the block ends well, and never exists in part.
+
+    The bytes are written beside the target, fsynced and renamed; the folder is created when missing and fsynced.
+
+    Args:
+        path: the target.
+        mode: `"wb"` or `"w"`.
+        encoding: of a text file, UTF-8 by default.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if "b" not in mode:
+        encoding = encoding or "utf-8"
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, mode, encoding=encoding) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _apply_umask(name)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    fsync_folder(path.parent)
+
+
+def atomic_save(path: Path, write: Callable[[Path], None]) -> None:
+    """Let a library that wants a path write `path` atomically.
+
+    Args:
+        path: the target.
+        write: is called with a path beside the target, of the same suffix, that it has to write.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.stem[:80]}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        write(beside)
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    fsync_folder(path.parent)
+
+
+def _apply_umask(name: str) -> None:
+    """Give a file made by `mkstemp` (mode 0600) the mode that `open` would have given it."""
+    umask = os.umask(0)
+    os.umask(umask)
+    Path(name).chmod(0o666 & ~umask)
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a list of a value that may be missing, single or a list: `None` -> `[]`, `"a"` -> `["a"]`."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str | bytes) or not isinstance(value, Iterable) else list(value)
