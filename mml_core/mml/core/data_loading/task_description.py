@@ -17,7 +17,7 @@ DESCRIPTION_FILE = "task.json"
 RESERVED_TOKENS = ("PROJ_PATH", "TEMP_PATH", "TASK_NAME", "FILE_NAME")
 
 # One sample: modality -> path of a file (relative to the task's folder, or absolute) or a plain value.
-SampleDescription = dict[Modality, str | int | float | list[int] | list[float]]
+SampleDescription = dict[Modality, str | int | float | list[int | float]]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _TAGGED = re.compile(rf"[A-Za-z0-9_.{re.escape(ARG_SEP)}-]+")
