@@ -1,0 +1,187 @@
+"""LiveView: progress as bars that move in a terminal, drawn by a thread that only looks at the numbers."""
+
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from mml.core.scripts.progress_views import ProgressTask, StepCount, View, clock
+
+REFRESH_SECONDS = 0.125  # between two looks of the bars at the numbers
+SHOW_AFTER_SECONDS = 0.4  # what is done by then needs no bars
+BAR_WIDTH, NARROW_BAR = 24, 8  # characters
+LEAST_TEXT = 16  # characters of a description that a narrow terminal leaves
+STYLES = ("", "progress.download", "progress.data.speed", "progress.elapsed", "progress.remaining", "")
+
+
+class Row(NamedTuple):
+    """One bar.
+
+    Attributes:
+        texts: description, count, rate, time elapsed, time left and free text.
+        completed: how far the bar is.
+        total: where it ends, or None when nobody knows.
+    """
+
+    texts: tuple[str, str, str, str, str, str]
+    completed: float
+    total: float | None
+
+
+def draw(rows: Sequence[Row], width: int) -> Table:
+    """Arrange rows in columns; where room is short, bars shrink first, then the free text, then the description.
+
+    Args:
+        rows: from top to bottom.
+        width: of the terminal, in characters.
+    """
+    widths = [max((len(row.texts[column]) for row in rows), default=0) for column in range(6)]
+    excess = max(0, sum(widths) + len(widths) + BAR_WIDTH - width)
+    bar = max(NARROW_BAR, BAR_WIDTH - excess)
+    excess -= BAR_WIDTH - bar
+    cut = min(widths[5], excess)
+    widths[5] -= cut
+    widths[0] = max(min(widths[0], LEAST_TEXT), widths[0] - (excess - cut))
+    table = Table.grid(padding=(0, 1, 0, 0))
+    for column in range(7):
+        table.add_column(no_wrap=True, justify="right" if 2 <= column <= 5 else "left")
+    for row in rows:
+        cells = [_cell(text, style, room) for text, style, room in zip(row.texts, STYLES, widths, strict=True)]
+        table.add_row(cells[0], ProgressBar(total=row.total, completed=row.completed, width=bar), *cells[1:])
+    return table
+
+
+def _cell(text: str, style: str, room: int) -> Text:
+    cell = Text(text, style=style)
+    cell.truncate(room, overflow="ellipsis")
+    return cell
+
+
+class LiveView(View):
+    """Shows bars that move.
+
+    Its thread starts with the first step or bar, draws nothing before `SHOW_AFTER_SECONDS`, and ends with the view.
+
+    Args:
+        console: a terminal.
+        steps: the count of steps, shown above all other bars.
+    """
+
+    def __init__(self, console: Console, steps: StepCount) -> None:
+        self._console, self._steps = console, steps
+        self._tasks: list[ProgressTask] = []
+        self._lock = threading.RLock()
+        self._over = threading.Event()
+        self._ticker: threading.Thread | None = None
+        self._live: Live | None = None
+
+    def stepped(self) -> None:
+        """Begin to watch."""
+        if self._ticker is None:
+            self._start()
+
+    def opened(self, task: ProgressTask) -> None:
+        """Show a bar below the others."""
+        with self._lock:
+            self._tasks.append(task)
+        if self._ticker is None:
+            self._start()
+
+    def closed(self, task: ProgressTask) -> None:
+        """Take a bar away."""
+        with self._lock:
+            self._tasks = [other for other in self._tasks if other is not task]
+
+    def stop(self) -> None:
+        """Draw the last state, give the terminal back and end the thread."""
+        self._over.set()
+        try:
+            if self._ticker is not None:
+                self._ticker.join()
+        finally:
+            if self._live is not None:
+                self._live.stop()
+
+    def rows(self, now: float) -> list[Row]:
+        """Return what is to be drawn at a time."""
+        rows = [self._step_row(now)] if self._steps.total else []
+        indent = len(rows)
+        for task in self._tasks:
+            task.speed.observe(task.completed, now)
+            name, left = "  " * (task.depth + indent) + task.description, task.time_left()
+            texts = (name, task.count(), task.rate(), clock(now - task.started), clock(left), task.info)
+            rows.append(Row(texts, task.completed, task.total))
+        return rows
+
+    def _step_row(self, now: float) -> Row:
+        steps = self._steps
+        ran, elapsed = steps.done - steps.inherited, now - steps.started
+        left = (steps.total - steps.done) * elapsed / ran if ran > 0 else None
+        texts = (steps.line(), f"{steps.done:,}/{steps.total:,}", "", clock(elapsed), clock(left), "")
+        return Row(texts, steps.done, steps.total)
+
+    def _start(self) -> None:
+        self._ticker = threading.Thread(target=self._watch, name="mml-progress", daemon=True)
+        _pause_in_forks(self)
+        self._ticker.start()
+
+    def _watch(self) -> None:
+        if self._over.wait(SHOW_AFTER_SECONDS):
+            return
+        with self._lock:
+            # A stream that is redirected elsewhere stays as it is: its reader wants no bars, and all of its lines.
+            self._live = Live(
+                console=self._console,
+                auto_refresh=False,
+                redirect_stdout=sys.stdout.isatty(),
+                redirect_stderr=sys.stderr.isatty(),
+                get_renderable=lambda: draw(self.rows(time.monotonic()), self._console.width),
+            )
+            self._live.start(refresh=True)
+        while not self._over.wait(REFRESH_SECONDS):
+            with self._lock:
+                self._live.refresh()
+
+    def hold(self) -> None:
+        """Let no drawing happen until `release`."""
+        self._lock.acquire()
+
+    def release(self) -> None:
+        """End `hold`."""
+        self._lock.release()
+
+    def abandon(self) -> None:
+        """Leave the terminal to the parent: what a forked child prints must not move the bars."""
+        if self._live is not None:
+            self._console.pop_render_hook()
+        self._tasks, self._live, self._ticker = [], None, threading.current_thread()
+        self._lock = threading.RLock()
+
+
+def _pause_in_forks(view: LiveView) -> None:
+    """Keep forks (of data loader workers) from copying a terminal in the middle of a drawing, and its lock for ever."""
+    reference, held = weakref.ref(view), list[LiveView]()
+
+    def before() -> None:
+        if (found := reference()) is not None:
+            found.hold()
+            held.append(found)
+
+    def in_parent() -> None:
+        if held:
+            held.pop().release()
+
+    def in_child() -> None:
+        if held:
+            held.pop().abandon()
+
+    os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)

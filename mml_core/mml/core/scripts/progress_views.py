@@ -1,0 +1,207 @@
+"""What is counted while a run goes on, and the few lines that tell it where there is no terminal.
+
+Counting has to cost next to nothing, for a run may fly through thousands of steps: who counts only adds numbers, and
+a view looks at them a few times a second.
+"""
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+BURST = 10  # lines that may follow one another at once; beyond, one per second
+NESTED_SECONDS = 15.0  # between lines about what happens inside an epoch
+
+
+class Speed:
+    """How fast a number grows, over the last seconds.
+
+    Args:
+        completed: the number now.
+        now: the time now, in seconds, of a clock that never goes back.
+    """
+
+    WINDOW = 20.0
+
+    def __init__(self, completed: float, now: float) -> None:
+        self._marks = deque([(now, completed)])
+
+    def observe(self, completed: float, now: float) -> None:
+        """Take note of the number at a time."""
+        marks = self._marks
+        if completed < marks[-1][1]:
+            marks.clear()
+        marks.append((now, completed))
+        while len(marks) > 2 and marks[1][0] <= now - self.WINDOW:
+            marks.popleft()
+
+    def per_second(self) -> float | None:
+        """Return the growth per second, or None as long as nothing has grown."""
+        (start, first), (end, last) = self._marks[0], self._marks[-1]
+        return (last - first) / (end - start) if last > first and end > start else None
+
+
+@dataclass(slots=True)
+class StepCount:
+    """Where the run is in its schedule.
+
+    Attributes:
+        total: steps of the whole schedule.
+        done: steps that are done, those of earlier processes included.
+        inherited: steps that were done when this process began.
+        number: of the running step, from 1.
+        name: of the running step.
+        started: when this process began to step.
+    """
+
+    total: int = 0
+    done: int = 0
+    inherited: int = 0
+    number: int = 0
+    name: str = ""
+    started: float = field(default_factory=time.monotonic)
+
+    def line(self) -> str:
+        """Return e.g. `step 2/5 train digits fold 1`."""
+        return f"step {self.number:,}/{self.total:,} {self.name}".rstrip()
+
+
+class View:
+    """What shows the numbers; this one shows nothing. Each method may be called thousands of times a second."""
+
+    def stepped(self) -> None:
+        """Take note that a step begins."""
+
+    def opened(self, task: "ProgressTask") -> None:
+        """Take note of a new nested bar."""
+
+    def changed(self, task: "ProgressTask") -> None:
+        """Take note that a bar grew."""
+
+    def closed(self, task: "ProgressTask") -> None:
+        """Take note that a bar is over."""
+
+    def stop(self) -> None:
+        """Show the last state and end."""
+
+
+class ProgressTask:
+    """One bar: something that is counted.
+
+    Attributes:
+        description: what is counted, e.g. `"epoch"`.
+        completed: the count; a fraction is the part done of the next unit.
+        total: where the count ends, or None when nobody knows.
+        info: free text beside the bar, e.g. `"loss 0.31"`.
+        unit: what the rate counts, e.g. `"images"`; no rate is shown when empty.
+        scale: how many of these a count stands for, e.g. the images per batch.
+    """
+
+    def __init__(self, view: View, description: str, total: float | None, unit: str = "it", scale: float = 1.0) -> None:
+        self.description, self.total, self.unit, self.scale = description, total, unit, scale
+        self.completed: float = 0
+        self.info = ""
+        self.depth = 0
+        self.started = time.monotonic()
+        self.speed = Speed(0, self.started)
+        self.line_due = 0.0
+        self.line_count = 0
+        self._view = view
+
+    def advance(self, n: float = 1) -> None:
+        """Count `n` more."""
+        self.completed += n
+        self._view.changed(self)
+
+    def set(self, *, completed: float | None = None, total: float | None = None, info: str | None = None) -> None:
+        """Set the count, its end or the text beside the bar; what is left out stays as it is."""
+        if total is not None:
+            self.total = total
+        if info is not None:
+            self.info = info
+        if completed is not None:
+            self.completed = completed
+        self._view.changed(self)
+
+    def count(self) -> str:
+        """Return e.g. `3/10`."""
+        return f"{int(self.completed):,}" + (f"/{int(self.total):,}" if self.total is not None else "")
+
+    def rate(self) -> str:
+        """Return e.g. `1,234 images/s`, or nothing as long as it is not known."""
+        speed = self.speed.per_second()
+        if speed is None or not self.unit:
+            return ""
+        value = speed * self.scale
+        return f"{value:,.0f} {self.unit}/s" if value >= 100 else f"{value:.2g} {self.unit}/s"
+
+    def time_left(self) -> float | None:
+        """Return the seconds that remain at the present speed, or None when nobody knows."""
+        speed = self.speed.per_second()
+        return None if speed is None or self.total is None else max(0.0, self.total - self.completed) / speed
+
+    def line(self) -> str:
+        """Return e.g. `epoch 3/10  loss 0.213  1,234 images/s`."""
+        return "  ".join(part for part in (f"{self.description} {self.count()}", self.info, self.rate()) if part)
+
+
+class PlainView(View):
+    """Says in single lines, few enough for a log file, where the run is.
+
+    Args:
+        console: where the lines go.
+        steps: the count of steps.
+    """
+
+    def __init__(self, console: "Console", steps: StepCount) -> None:
+        self._console, self._steps = console, steps
+        self._missed = False
+        self._allowance: float = BURST
+        self._looked = time.monotonic()
+
+    def stepped(self) -> None:
+        """Print a line, if there were not too many of late."""
+        self._missed = not self._allowed(time.monotonic())
+        if not self._missed:
+            self._print(self._steps.line())
+
+    def opened(self, task: ProgressTask) -> None:
+        """Wait with the first line until there is something to tell."""
+        if self._missed:
+            self.stepped()
+        task.line_due = task.started + (NESTED_SECONDS if task.depth else 1.0)
+
+    def changed(self, task: ProgressTask) -> None:
+        """Print a line when one is due: every unit that takes a second, and ever fewer lines of what flies by."""
+        now = time.monotonic()
+        finished = task.depth == 0 and task.completed == task.total
+        if (now < task.line_due and not finished) or int(task.completed) == task.line_count or not self._allowed(now):
+            return
+        task.speed.observe(task.completed, now)
+        task.line_count = int(task.completed)
+        slow = task.completed < now - task.started
+        pause = 1.0 if slow else max(1.0, (now - task.started) / 20)
+        task.line_due = now + max(pause, NESTED_SECONDS if task.depth else 0.0)
+        self._print(task.line())
+
+    def _allowed(self, now: float) -> bool:
+        """Take one line off the allowance, which grows by one per second; tell whether there was one."""
+        allowance = min(BURST, self._allowance + now - self._looked)
+        self._looked = now
+        self._allowance = allowance - 1 if allowance >= 1 else allowance
+        return allowance >= 1
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def clock(seconds: float | None) -> str:
+    """Return a time as people read it: `0:07`, `12:30`, `1:02:03`; nothing of a time that nobody knows."""
+    if seconds is None:
+        return ""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

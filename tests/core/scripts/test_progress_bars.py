@@ -1,0 +1,175 @@
+import io
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from rich.console import Console
+
+from mml.core.scripts import progress_bars
+from mml.core.scripts.progress import RunProgress
+from mml.core.scripts.progress_bars import LiveView, Row, draw
+from mml.core.scripts.progress_views import ProgressTask, StepCount
+
+PATIENCE = 30  # seconds after which a test that waits has failed
+
+
+class Screen(io.StringIO):
+    """A terminal's text that says when it has shown something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._news = threading.Condition()
+
+    def write(self, text: str) -> int:
+        with self._news:
+            length = super().write(text)
+            self._news.notify_all()
+        return length
+
+    def wait_for(self, text: str) -> bool:
+        with self._news:
+            return self._news.wait_for(lambda: text in self.getvalue(), timeout=PATIENCE)
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    monkeypatch.setattr(progress_bars, "SHOW_AFTER_SECONDS", 0)
+    monkeypatch.setattr(progress_bars, "REFRESH_SECONDS", 0.005)
+    return Screen()
+
+
+def console_of(screen: Screen) -> Console:
+    return Console(file=screen, force_terminal=True, width=110, color_system=None, _environ={"TERM": "xterm"})
+
+
+def rendered(rows: list[Row], width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(draw(rows, width))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+ROW = Row(("train digits fold 1", "3/10", "1,234 images/s", "0:12", "0:30", "loss 0.213  val/accuracy 0.91"), 3, 10)
+
+
+def test_a_wide_terminal_shows_everything_in_one_line() -> None:
+    (line,) = rendered([ROW], 120)
+    assert [part for part in line.split("  ") if part.strip()][0].startswith("train digits fold 1 ━")
+    assert all(text in line for text in ROW.texts)
+
+
+@pytest.mark.parametrize("width", [100, 80, 60])
+def test_a_narrow_terminal_loses_free_text_and_never_numbers(width: int) -> None:
+    (line,) = rendered([ROW], width)
+    assert len(line) <= width
+    assert all(text in line for text in ROW.texts[1:5])
+
+
+def test_rows_stand_in_columns() -> None:
+    lines = rendered([ROW, ROW._replace(texts=("  epoch", "30/100", "", "0:01", "", ""))], 120)
+    assert lines[0].index("━") == lines[1].index("━")
+
+
+def test_nested_bars_are_indented_below_the_steps() -> None:
+    view = LiveView(Console(file=io.StringIO()), StepCount(total=4, done=1, number=2, name="train"))
+    epochs, batches = ProgressTask(view, "epoch", 3), ProgressTask(view, "batch", 10)
+    batches.depth = 1
+    view._tasks = [epochs, batches]
+    assert [row.texts[0] for row in view.rows(0)] == ["step 2/4 train", "  epoch", "    batch"]
+
+
+def test_without_steps_the_first_bar_is_not_indented() -> None:
+    view = LiveView(Console(file=io.StringIO()), StepCount())
+    view._tasks = [ProgressTask(view, "image", 3)]
+    assert [row.texts[0] for row in view.rows(0)] == ["image"]
+
+
+def test_the_time_left_of_the_steps_counts_the_steps_of_this_process_alone() -> None:
+    view = LiveView(Console(file=io.StringIO()), StepCount(total=10, done=6, inherited=4, number=7, started=100))
+    assert view.rows(120)[0].texts[3:5] == ("0:20", "0:40")
+
+
+def test_no_time_left_is_told_before_a_step_is_done() -> None:
+    view = LiveView(Console(file=io.StringIO()), StepCount(total=10, done=4, inherited=4, number=5, started=100))
+    assert view.rows(120)[0].texts[4] == ""
+
+
+def test_steps_epochs_and_batches_show_in_one_display(screen: Screen) -> None:
+    with RunProgress(console=console_of(screen)) as progress:
+        progress.start_steps(2)
+        progress.begin_step(1, "train digits fold 0")
+        assert screen.wait_for("step 1/2 train digits fold 0")
+        with progress.task("epoch", 5) as epochs, progress.task("batch", 100, unit="images") as batches:
+            epochs.advance()
+            batches.set(completed=33, info="loss 0.31")
+            assert screen.wait_for("33/100")
+            assert screen.wait_for("loss 0.31")
+
+
+def test_what_is_printed_meanwhile_comes_through_whole(screen: Screen) -> None:
+    console = console_of(screen)
+    with RunProgress(console=console) as progress, progress.task("epoch", 5):
+        assert screen.wait_for("epoch")
+        console.print("a message from the log")
+        assert screen.wait_for("a message from the log\n")
+
+
+def test_the_terminal_gets_its_cursor_back_when_an_error_flies_through(screen: Screen) -> None:
+    with pytest.raises(RuntimeError), RunProgress(console=console_of(screen)) as progress, progress.task("epoch", 5):
+        assert screen.wait_for("\x1b[?25l")
+        raise RuntimeError
+    assert screen.getvalue().rindex("\x1b[?25h") > screen.getvalue().rindex("\x1b[?25l")
+
+
+def test_what_is_quick_draws_nothing() -> None:
+    screen = Screen()
+    with RunProgress(console=console_of(screen)) as progress:
+        progress.start_steps(100)
+        for number in range(100):
+            progress.begin_step(number + 1, "quick")
+            progress.end_step()
+    assert screen.getvalue() == ""
+
+
+def test_a_redirected_stream_is_left_alone(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    stdout = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stdout)
+    with RunProgress(console=console_of(screen)) as progress, progress.task("epoch", 5):
+        assert screen.wait_for("epoch")
+        print("a result for a pipe")
+    assert stdout.getvalue() == "a result for a pipe\n"
+
+
+FORK = """
+import io, os, sys
+from rich.console import Console
+from mml.core.scripts import progress_bars
+from mml.core.scripts.progress import RunProgress
+
+progress_bars.SHOW_AFTER_SECONDS, progress_bars.REFRESH_SECONDS = 0, 0.001
+console = Console(force_terminal=True, color_system=None, width=100, file=sys.stderr, _environ={"TERM": "xterm"})
+with RunProgress(console=console) as progress, progress.task("epoch", 5) as task:
+    while progress._view._live is None:
+        pass
+    for number in range(200):
+        task.advance(0.01)
+        child = os.fork()
+        if child == 0:
+            console.file = io.StringIO()
+            console.print("child")
+            with progress.task("in the child", 3) as inner:
+                inner.advance()
+            os._exit(0 if console.file.getvalue() == "child\\n" else 1)
+        assert os.waitpid(child, 0)[1] == 0
+print("done")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_prints_without_waiting_or_touching_the_bars() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr[-2000:]
