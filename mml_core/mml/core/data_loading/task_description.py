@@ -87,7 +87,9 @@ def validate_task_name(name: str) -> str:
     better = re.sub(r"[^A-Za-z0-9_.-]+|\.{2,}", "_", name).strip("._-") or "my_task"
     for token in RESERVED_TOKENS:
         better = better.replace(token, token.lower())
-    msg = f"'{name}' can't be the name of a task: {reason}. Use letters, digits, '_', '-' and '.', e.g. '{better[:100]}'."
+    msg = (
+        f"'{name}' can't be the name of a task: {reason}. Use letters, digits, '_', '-' and '.', e.g. '{better[:100]}'."
+    )
     raise TaskNameError(msg)
 
 

@@ -34,13 +34,13 @@ class UnknownNameError(MMLMisconfigurationException):
     """A name that is not among the known ones.
 
     Args:
-        kind: what the name stands for, e.g. `"task"`.
         name: the name as given.
+        kind: what the name stands for, e.g. `"task"`.
         known: all names that would have been understood.
         fix: a closing sentence that says what to do next.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], fix: str = "") -> None:
+    def __init__(self, name: str, *, kind: str, known: Iterable[str], fix: str = "") -> None:
         known = sorted(known)
         parts = [f"Unknown {kind} '{name}'.", did_you_mean(name, known), fix]
         super().__init__(" ".join(part for part in parts if part))

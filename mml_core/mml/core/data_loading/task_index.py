@@ -1,0 +1,145 @@
+"""TaskIndex: which tasks are installed, without reading thousands of descriptions at every start.
+
+A cache keeps the header of each description with its size and time stamp. It is only ever an index: a missing, stale or
+damaged cache costs time, never truth.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from mml.core.data_loading.task_description import DESCRIPTION_FILE, TaskHeader, decode_description
+from mml.core.scripts.exceptions import TaskDescriptionError, UnknownNameError
+from mml.core.scripts.utils import atomic_write
+
+TASKS_FOLDER = "tasks"
+INDEX_FILE = ".index.json"
+_VERSION = 1
+
+
+class _Entry(msgspec.Struct, array_like=True, frozen=True):
+    """A header, and the state of the file that it was read from."""
+
+    mtime_ns: int
+    size: int
+    header: msgspec.Raw
+
+
+class _Cache(msgspec.Struct):
+    version: int
+    entries: dict[str, _Entry]
+
+
+class TaskIndex:
+    """The tasks below a data folder.
+
+    Args:
+        data_path: the data folder; need not exist.
+    """
+
+    def __init__(self, data_path: Path) -> None:
+        self.folder = data_path / TASKS_FOLDER
+        self._cache_file = self.folder / INDEX_FILE
+        self._entries: dict[str, _Entry] | None = None
+
+    def names(self) -> list[str]:
+        """Return the names of all tasks, sorted. Hidden folders and folders without a description are no tasks."""
+        return sorted(self._scan())
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is a task of this name."""
+        return bool(name) and "/" not in name and not name.startswith(".") and self.description_file(name).is_file()
+
+    def description_file(self, name: str) -> Path:
+        """Return the path of a task's description."""
+        return self.folder / name / DESCRIPTION_FILE
+
+    def header(self, name: str) -> TaskHeader:
+        """Return a task's description without the samples.
+
+        Raises:
+            UnknownNameError: there is no such task; names the nearest ones.
+            TaskDescriptionError: its description can't be read.
+        """
+        if not self.has(name):
+            fix = f"Create it first: mml create task={name}, with mode.source=<folder> for images of your own."
+            raise UnknownNameError(name, kind="task", known=self.names(), fix=fix)
+        stat = self.description_file(name).stat()
+        return self._header(name, (stat.st_mtime_ns, stat.st_size))
+
+    def headers(self) -> Iterator[tuple[str, TaskHeader | TaskDescriptionError]]:
+        """Yield every task's name with its header, or with the error that keeps it from being read."""
+        states = self._scan()
+        for name in sorted(states):
+            try:
+                yield name, self._header(name, states[name])
+            except TaskDescriptionError as error:
+                yield name, error
+
+    def refresh(self) -> None:
+        """Bring the cache up to date, as far as the data folder is writable."""
+        states = self._scan()
+        entries = self._load()
+        stale = {name: entry for name, entry in entries.items() if states.get(name) != (entry.mtime_ns, entry.size)}
+        missing = [name for name in states if name not in entries or name in stale]
+        if not stale and not missing:
+            return
+        for name in stale:
+            del entries[name]
+        for name in missing:
+            with suppress(TaskDescriptionError):
+                self._read(name, states[name])
+        self._store()
+
+    def _scan(self) -> dict[str, tuple[int, int]]:
+        """Return name -> (mtime in ns, size) of all descriptions."""
+        states = {}
+        try:
+            with os.scandir(self.folder) as folders:
+                for folder in folders:
+                    if folder.name[0] == ".":
+                        continue
+                    # One stat per task, and no check that the entry is a folder: the stat fails if it is not.
+                    with suppress(OSError):
+                        stat = os.stat(f"{folder.path}/{DESCRIPTION_FILE}")  # noqa: PTH116 # a Path per task is slow
+                        states[folder.name] = (stat.st_mtime_ns, stat.st_size)
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        return states
+
+    def _header(self, name: str, state: tuple[int, int]) -> TaskHeader:
+        entry = self._load().get(name)
+        if entry is None or (entry.mtime_ns, entry.size) != state:
+            entry = self._read(name, state)
+        header: TaskHeader = decode_description(bytes(entry.header), self.description_file(name), TaskHeader)
+        return header
+
+    def _read(self, name: str, state: tuple[int, int]) -> _Entry:
+        path = self.description_file(name)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            msg = f"Task description {path} can't be read: {error.strerror}."
+            raise TaskDescriptionError(msg) from error
+        header: TaskHeader = decode_description(data, path, TaskHeader)
+        if header.name != name:
+            msg = f"Task description {path} is of a task '{header.name}': field `name` has to be the folder's name."
+            raise TaskDescriptionError(msg)
+        entry = _Entry(*state, msgspec.Raw(msgspec.json.encode(header)))
+        self._load()[name] = entry
+        return entry
+
+    def _load(self) -> dict[str, _Entry]:
+        if self._entries is None:
+            self._entries = {}
+            with suppress(OSError, ValueError):
+                cache = msgspec.json.decode(self._cache_file.read_bytes(), type=_Cache)
+                self._entries = cache.entries if cache.version == _VERSION else {}
+        return self._entries
+
+    def _store(self) -> None:
+        with suppress(OSError), atomic_write(self._cache_file) as file:
+            file.write(msgspec.json.encode(_Cache(_VERSION, self._load())))

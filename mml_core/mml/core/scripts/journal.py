@@ -1,0 +1,276 @@
+"""The journal: the append-only record of a run, one JSON line per event, each with a checksum.
+
+A line is written with one `write`. A torn last line was never acknowledged and is dropped; damage before it is an
+error.
+"""
+
+import errno
+import os
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mml.core.scripts.exceptions import JournalError
+from mml.core.scripts.schedule import StepRecord
+from mml.core.scripts.utils import fsync_folder
+
+JOURNAL_FILE = "journal.jsonl"
+# Appending changes the size, which fdatasync flushes as well; the time stamps that it leaves out don't matter here.
+_sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+_CRC_BYTES = len(b',"crc":"00000000"}')
+
+
+class Event(msgspec.Struct, tag_field="event", kw_only=True, omit_defaults=True, frozen=True):
+    """Something that happened to a run. `time` is seconds since the epoch."""
+
+    time: float
+
+
+class Opened(Event, tag="opened", frozen=True):
+    """A process took the run over."""
+
+    pid: int
+    host: str
+    command: list[str]
+    mode: str = ""
+    tasks: list[str] = []
+    versions: dict[str, str] = {}
+
+
+class Planned(Event, tag="plan", frozen=True):
+    """The plan of the run, and the changes that `reuse` made to task structs before the first step."""
+
+    steps: list[StepRecord]
+    tasks: dict[str, Any] = {}
+
+
+class Started(Event, tag="start", frozen=True):
+    """A step begins."""
+
+    step: int
+
+
+class PathAnnounced(Event, tag="path", frozen=True):
+    """A file or folder that is about to be created; `step` is None outside steps."""
+
+    path: str
+    key: str
+    step: int | None = None
+
+
+class Done(Event, tag="done", frozen=True):
+    """A step is done, with all that it changed: task structs, the return value, and the steps it added to the plan."""
+
+    step: int
+    seconds: float
+    tasks: dict[str, Any] = {}
+    value: Any = msgspec.UNSET
+    grown: list[StepRecord] = []
+
+
+class Failed(Event, tag="failed", frozen=True):
+    """A step (None: a hook) raised an error; `traceback` is a file in the run folder."""
+
+    step: int | None
+    error: str
+    traceback: str = ""
+
+
+class Stopped(Event, tag="interrupted", frozen=True):
+    """A signal stopped the run during a step (None: between steps)."""
+
+    step: int | None
+    signal: str
+
+
+class Finishing(Event, tag="finishing", frozen=True):
+    """All steps and the finishing hook are done; what remains is to clean up."""
+
+    value: Any = None
+
+
+class Finished(Event, tag="finished", frozen=True):
+    """Everything is done. `seconds` is the time of all steps, interruptions left out."""
+
+    seconds: float
+    value: Any = None
+
+
+AnyEvent = Opened | Planned | Started | PathAnnounced | Done | Failed | Stopped | Finishing | Finished
+
+_decoder = msgspec.json.Decoder(AnyEvent)
+_encoder = msgspec.json.Encoder()
+
+
+def encode_line(event: Event) -> bytes:
+    """Return the line of an event: its JSON object with the checksum of all before it as last field."""
+    body = _encoder.encode(event)[:-1]
+    return b'%s,"crc":"%08x"}\n' % (body, zlib.crc32(body))
+
+
+def decode_line(line: bytes) -> AnyEvent:
+    """Return the event of a line (without its newline).
+
+    Raises:
+        ValueError: no JSON, a field that does not fit, or a wrong checksum.
+    """
+    event: AnyEvent = _decoder.decode(line)
+    body, mark = line[:-_CRC_BYTES], line[-_CRC_BYTES:]
+    if mark != b',"crc":"%08x"}' % zlib.crc32(body):
+        msg = "the checksum does not fit"
+        raise ValueError(msg)
+    return event
+
+
+def read_events(path: Path) -> tuple[list[AnyEvent], int]:
+    """Read a journal.
+
+    Returns:
+        The events, and the number of bytes that they take: what follows in the file is a torn last line.
+
+    Raises:
+        JournalError: a line before the last one is damaged; names file and line.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return [], 0
+    events: list[AnyEvent] = []
+    good = 0
+    lines = data.split(b"\n")
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            events.append(decode_line(line))
+        except ValueError as error:
+            if number == len(lines) - 1 and not lines[-1]:
+                break
+            msg = f"{path}, line {number}, is damaged: {error}. Restore the file from a backup, or start a new run."
+            raise JournalError(msg) from error
+        good += len(line) + 1
+    return events, good
+
+
+class Journal:
+    """The open journal of a run; only the process that holds the run's lock may have it open.
+
+    Args:
+        path: the file; created when missing.
+        size: bytes of its good lines, from `read_events`; a torn line after them is cut off.
+    """
+
+    def __init__(self, path: Path, size: int = 0) -> None:
+        self.path = path
+        self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        os.ftruncate(self._handle, size)
+        self._size = size
+        fsync_folder(path.parent)
+
+    def append(self, event: Event, *, durable: bool = True) -> None:
+        """Write an event; when `durable`, return only after it can't be lost any more.
+
+        Raises:
+            OSError: the line could not be written (e.g. disk full); the file is as it was before.
+        """
+        line = encode_line(event)
+        try:
+            _write_whole(self._handle, line)
+            if durable:
+                _sync(self._handle)
+        except BaseException:
+            os.ftruncate(self._handle, self._size)
+            raise
+        self._size += len(line)
+
+    def close(self) -> None:
+        """Make everything durable and close the file. Closing twice does nothing."""
+        if self._handle >= 0:
+            os.fsync(self._handle)
+            os.close(self._handle)
+            self._handle = -1
+
+
+def _write_whole(handle: int, line: bytes) -> None:
+    """Write a line with one `write`.
+
+    Raises:
+        OSError: the disk took only a part of it, or none.
+    """
+    if os.write(handle, line) != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class RunRecord:
+    """What a journal says of a run: the pure replay of its events.
+
+    Attributes:
+        plan: all steps, those added while running included; None before the run was planned.
+        base_plan: the number of steps planned at the start.
+        done: position -> the event that made the step done.
+        announced: position (None: outside steps) -> paths announced by that step, done or not.
+        opened: the first event, None for an empty journal.
+        value: the return value as of the last event that set it.
+        last: the last event, None for an empty journal.
+    """
+
+    def __init__(self, events: Iterable[AnyEvent]) -> None:
+        self.plan: list[StepRecord] | None = None
+        self.base_plan = 0
+        self.initial: dict[str, Any] = {}
+        self.done: dict[int, Done] = {}
+        self.announced: dict[int | None, list[PathAnnounced]] = {}
+        self.value: Any = None
+        self.opened: Opened | None = None
+        self.last: AnyEvent | None = None
+        self.finishing = False
+        for event in events:
+            self._apply(event)
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether nothing is left to do."""
+        return isinstance(self.last, Finished)
+
+    @property
+    def seconds(self) -> float:
+        """Time of all steps that are done."""
+        return sum(event.seconds for event in self.done.values())
+
+    def unfinished_paths(self) -> list[str]:
+        """Paths announced by steps that were started, but never done."""
+        return [
+            event.path
+            for step, events in self.announced.items()
+            if step is not None and step not in self.done
+            for event in events
+        ]
+
+    def paths_of_kind(self, key: str) -> list[str]:
+        """All paths of one kind that the run announced."""
+        return [event.path for events in self.announced.values() for event in events if event.key == key]
+
+    def _apply(self, event: AnyEvent) -> None:
+        self.last = event
+        match event:
+            case Opened() if self.opened is None:
+                self.opened = event
+            case Planned():
+                self.plan, self.base_plan, self.initial = list(event.steps), len(event.steps), event.tasks
+            case Started():
+                # What an earlier attempt announced was removed before this one began.
+                self.announced.pop(event.step, None)
+            case Done():
+                self._apply_done(event)
+            case PathAnnounced():
+                self.announced.setdefault(event.step, []).append(event)
+            case Finishing() | Finished():
+                self.finishing, self.value = True, event.value
+
+    def _apply_done(self, event: Done) -> None:
+        self.done[event.step] = event
+        if self.plan is not None:
+            self.plan.extend(event.grown)
+        if event.value is not msgspec.UNSET:
+            self.value = event.value

@@ -1,0 +1,322 @@
+"""The driver of a run: takes lock and journal, runs what remains of the plan, and records each step when it is done."""
+
+import logging
+import os
+import shlex
+import socket
+import sys
+import time
+import traceback
+from contextlib import AbstractContextManager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from mml.core.scripts import run_folder as folders
+from mml.core.scripts.exceptions import ContinueError, Interrupted, MMLError
+from mml.core.scripts.journal import (
+    JOURNAL_FILE,
+    Done,
+    Event,
+    Failed,
+    Finished,
+    Finishing,
+    Journal,
+    Opened,
+    PathAnnounced,
+    Planned,
+    RunRecord,
+    Started,
+    Stopped,
+    read_events,
+)
+from mml.core.scripts.plugins import HOOKS
+from mml.core.scripts.run_lock import RunLock
+from mml.core.scripts.run_log import run_logging
+from mml.core.scripts.schedule import Step, check_same_plan, remaining, restore_step
+from mml.core.scripts.seeding import seed_everything
+from mml.core.scripts.signals import SignalGuard, guarded_signals
+from mml.core.scripts.utils import atomic_write
+from mml.core.scripts.values import plain_value, restored_value
+from mml.runners.base import Runner, StepOutcome
+from mml.runners.serial import SerialRunner
+
+if TYPE_CHECKING:
+    from mml.core.scripts.base_scheduler import AbstractBaseScheduler
+
+logger = logging.getLogger(__name__)
+
+_RECORDED_PACKAGES = ("mml-core", "torch", "lightning", "torchvision", "timm", "numpy")
+
+
+def run_unrecorded(scheduler: "AbstractBaseScheduler", steps: list[Step]) -> Any:
+    """Run a plan without a trace on disk, for modes that only look."""
+    with _logging(scheduler, None), scheduler.progress:
+        scheduler.after_preparation_hook()
+        for step in steps:
+            execute_step(scheduler, step)
+        scheduler.before_finishing_hook()
+    scheduler.report()
+    return scheduler.return_value
+
+
+def run_recorded(scheduler: "AbstractBaseScheduler", steps: list[Step]) -> Any:
+    """Run what remains of a plan, recording each step; return the scheduler's return value."""
+    folder = _run_folder(scheduler)
+    # Before the lock, too: taking it writes into the folder, and a refused run stays as it is.
+    _refuse_misfit(RunRecord(read_events(folder / JOURNAL_FILE)[0]), steps, folder)
+    with guarded_signals() as guard, RunLock(folder):
+        driver = _Driver(scheduler, steps, folder, guard)
+        try:
+            with _logging(scheduler, folder / folders.LOG_FILE), scheduler.progress:
+                driver.drive()
+        except BaseException as error:
+            driver.record_error(error)
+            raise
+        finally:
+            driver.journal.close()
+            scheduler.fm.on_path = None
+    scheduler.report()
+    return scheduler.return_value
+
+
+def execute_step(scheduler: "AbstractBaseScheduler", step: Step) -> StepOutcome:
+    """Run one step in this process and return what it changed.
+
+    Raises:
+        MMLError: the step left a return value that can't be journaled.
+    """
+    scheduler.begin_step(step)
+    seed_everything(scheduler.step_seed)
+    before, planned = scheduler.return_value, len(scheduler.commands)
+    scheduler.structs.begin_step()
+    start = time.perf_counter()
+    scheduler.commands[step.position](*step.params)
+    seconds = time.perf_counter() - start
+    value = scheduler.return_value
+    changed = value is not before and plain_value(value, str(step.record)) != plain_value(before, str(step.record))
+    return StepOutcome(
+        seconds=round(seconds, 6),
+        tasks=scheduler.structs.end_step(),
+        value=plain_value(value, str(step.record)) if changed else msgspec.UNSET,
+        grown=[grown.record for grown in scheduler.steps_from(planned)],
+    )
+
+
+class _Driver:
+    """Runs one plan in one run folder, whose lock is held.
+
+    Raises:
+        ContinueError: nothing is left to do.
+        PlanError: the plan is not the recorded one.
+    """
+
+    def __init__(self, scheduler: "AbstractBaseScheduler", steps: list[Step], folder: Path, guard: SignalGuard) -> None:
+        self._scheduler = scheduler
+        self._folder = folder
+        self._guard = guard
+        self._step: int | None = None
+        events, size = read_events(folder / JOURNAL_FILE)
+        self._record = RunRecord(events)
+        _refuse_misfit(self._record, steps, folder)
+        self.journal = Journal(folder / JOURNAL_FILE, size)
+
+    def drive(self) -> None:
+        """Go from wherever the record ends to the end of the run."""
+        scheduler, record = self._scheduler, self._record
+        self._append(_opened(scheduler))
+        scheduler.fm.open_run(self._folder)
+        self._restore()
+        if record.finishing:
+            return self._finish(record.value)
+        scheduler.fm.on_path = self._announce
+        call_hooks(HOOKS.before_run, scheduler)
+        scheduler.after_preparation_hook()
+        self._settle_plan()
+        self._run_steps(_runner(scheduler))
+        scheduler.before_finishing_hook()
+        call_hooks(HOOKS.after_run, scheduler)
+        return self._finish(plain_value(scheduler.return_value, "the end of the run"))
+
+    def record_error(self, error: BaseException) -> None:
+        """Record why the run ends here, and attach the command that continues it to the error."""
+        error.continue_command = continue_command(self._scheduler.cfg, self._folder)  # type: ignore[attr-defined]
+        try:
+            if isinstance(error, Interrupted):
+                self._append(Stopped(time=time.time(), step=self._step, signal=str(error)))
+            else:
+                dump = self._dump(error)
+                self._append(Failed(time=time.time(), step=self._step, error=_one_line(error), traceback=dump))
+        except OSError as fault:
+            # E.g. the disk is full, as the error itself says already; without this line the run counts as crashed.
+            logger.warning("The end of the run could not be recorded: %s", fault)
+
+    def _restore(self) -> None:
+        """Bring task structs, return value and files to the state after the last step that is done."""
+        scheduler, record = self._scheduler, self._record
+        scheduler.return_value = restored_value(record.value)
+        scheduler.structs.replay(record.initial, initial=record.plan is not None)
+        for done in record.done.values():
+            scheduler.structs.replay(done.tasks)
+        for text in record.unfinished_paths():
+            scheduler.fm.remove_own(scheduler.fm.roots.to_path(text))
+
+    def _settle_plan(self) -> None:
+        """Record the plan of a new run; add the steps that an earlier part of a continued run added to its plan."""
+        scheduler, record = self._scheduler, self._record
+        steps = scheduler.steps_from(0)
+        if record.plan is None:
+            tasks = scheduler.structs.initial_changes(scheduler.task_list)
+            self._append(Planned(time=time.time(), steps=[step.record for step in steps], tasks=tasks))
+            return
+        check_same_plan(record.plan[: record.base_plan], [step.record for step in steps])
+        for position, grown in enumerate(record.plan[record.base_plan :], start=record.base_plan):
+            scheduler.commands.append(getattr(scheduler, grown.command))
+            scheduler.params.append(restore_step(position, grown, scheduler.fm.roots).params)
+
+    def _run_steps(self, runner: Runner) -> None:
+        scheduler, position = self._scheduler, 0
+        scheduler.progress.start_steps(len(scheduler.commands), done=len(self._record.done))
+        # A step may add steps, so the plan is read on until it ends.
+        while position < len(scheduler.commands):
+            steps = scheduler.steps_from(position)
+            for step in remaining(steps, self._record.done):
+                self._run_step(step, runner)
+            position += len(steps)
+            if position < len(scheduler.commands):
+                scheduler.progress.start_steps(len(scheduler.commands), done=position)
+
+    def _run_step(self, step: Step, runner: Runner) -> None:
+        self._step = step.position
+        progress = self._scheduler.progress
+        progress.begin_step(step.position + 1, str(step.record))
+        self.journal.append(Started(time=time.time(), step=step.position), durable=False)
+        outcome = runner.submit(step, self._execute)
+        with self._guard.deferred():
+            self.journal.append(
+                Done(
+                    time=time.time(),
+                    step=step.position,
+                    seconds=outcome.seconds,
+                    tasks=outcome.tasks,
+                    value=outcome.value,
+                    grown=outcome.grown,
+                )
+            )
+            self._step = None
+        progress.end_step()
+
+    def _execute(self, step: Step) -> StepOutcome:
+        return execute_step(self._scheduler, step)
+
+    def _finish(self, value: Any) -> None:
+        """Record that only cleaning up is left, clean up, and record the end; may be repeated after a kill."""
+        scheduler = self._scheduler
+        with self._guard.deferred():
+            if not self._record.finishing:
+                self._append(Finishing(time=time.time(), value=value))
+            record = RunRecord(read_events(self._folder / JOURNAL_FILE)[0])
+            for key in scheduler.fm.kinds_to_remove:
+                for text in record.paths_of_kind(key):
+                    scheduler.fm.remove_own(scheduler.fm.roots.to_path(text))
+            scheduler.fm.remove_temp()
+            self._append(Finished(time=time.time(), seconds=round(record.seconds, 3), value=value))
+        scheduler.seconds = record.seconds
+
+    def _announce(self, path: Path, key: str) -> None:
+        text = self._scheduler.fm.roots.to_text(path)
+        self._append(PathAnnounced(time=time.time(), path=text, key=key, step=self._step))
+
+    def _append(self, event: Event) -> None:
+        with self._guard.deferred():
+            self.journal.append(event)
+
+    def _dump(self, error: BaseException) -> str:
+        """Write the traceback into the run folder and return its path relative to that."""
+        step = "hook" if self._step is None else f"step_{self._step + 1:04d}"
+        path = self._folder / folders.ERRORS_FOLDER / f"{step}_{time.strftime('%Y-%m-%d_%H-%M-%S')}.txt"
+        with atomic_write(path, "w") as file:
+            file.write("".join(traceback.format_exception(error)))
+        error.traceback_file = path  # type: ignore[attr-defined]
+        return path.relative_to(self._folder).as_posix()
+
+
+def call_hooks(hooks: list[Any], scheduler: "AbstractBaseScheduler") -> None:
+    """Call what plugins registered."""
+    for hook in hooks:
+        hook(scheduler)
+
+
+def continue_command(cfg: Any, folder: Path) -> str:
+    """Return the command that continues a run, ready to be pasted into a shell."""
+    words = ["mml", "continue", folder.name]
+    if cfg.proj != "default":
+        words.append(f"proj={cfg.proj}")
+    given = [override for override in given_overrides() if override.startswith("out_dir=")]
+    return shlex.join([*words, *given])
+
+
+def given_overrides() -> list[str]:
+    """Return the overrides of the command line; none when the scheduler was not started by Hydra."""
+    if not HydraConfig.initialized():
+        return []
+    return [str(override) for override in HydraConfig.get().overrides.task]
+
+
+def _run_folder(scheduler: "AbstractBaseScheduler") -> Path:
+    """Return the folder of the run to continue, or make that of a new one."""
+    cfg, proj_path = scheduler.cfg, scheduler.fm.proj_path
+    if scheduler.continue_status:
+        return folders.find_run_folder(proj_path, str(cfg["continue"]))
+    folder = folders.make_run_folder(proj_path, str(cfg.mode.get("id", "run")))
+    folders.store_config(folder, cfg, given_overrides())
+    return folder
+
+
+def _refuse_misfit(record: RunRecord, steps: list[Step], folder: Path) -> None:
+    """Refuse to continue a run that is finished or has another plan, before anything is written."""
+    if record.finished:
+        msg = f"Run {folder.name} is finished: nothing is left to continue. Start a new run by leaving out `continue`."
+        raise ContinueError(msg)
+    if record.plan is not None and not record.finishing:
+        check_same_plan(record.plan[: min(record.base_plan, len(steps))], [step.record for step in steps])
+
+
+def _opened(scheduler: "AbstractBaseScheduler") -> Opened:
+    return Opened(
+        time=time.time(),
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        command=sys.argv,
+        mode=str(scheduler.cfg.mode.get("id", "")),
+        tasks=scheduler.task_list,
+        versions={name: found for name in _RECORDED_PACKAGES if (found := _version(name))},
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _runner(scheduler: "AbstractBaseScheduler") -> Runner:
+    config = OmegaConf.select(scheduler.cfg, "runner._target_", default=None)
+    runner: Runner = SerialRunner() if config is None else instantiate(scheduler.cfg.runner)
+    return runner
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, MMLError) else f"{type(error).__name__}: {text}"
+
+
+def _logging(scheduler: "AbstractBaseScheduler", log_file: Path | None) -> AbstractContextManager[None]:
+    level = str(OmegaConf.select(scheduler.cfg, "logging.level", default="INFO")).upper()
+    return run_logging(log_file, level, scheduler.progress.console)

@@ -1,0 +1,61 @@
+"""Run folders: made exclusively, so that two runs never share one, and holding all that a run needs to go on."""
+
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from mml.core.scripts.exceptions import ContinueError
+from mml.core.scripts.utils import atomic_write
+
+RUNS_FOLDER = "runs"
+CONFIG_FILE = "config.yaml"
+OVERRIDES_FILE = "overrides.yaml"
+ERRORS_FOLDER = "errors"
+LOG_FILE = "exp.log"
+
+
+def make_run_folder(proj_path: Path, mode: str) -> Path:
+    """Create the folder of a new run, named by time and mode, and return it.
+
+    `mkdir` is exclusive, so of two runs that start in the same second each gets a folder of its own.
+    """
+    runs = proj_path / RUNS_FOLDER
+    runs.mkdir(parents=True, exist_ok=True)
+    stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{mode}"
+    for number in count(1):
+        folder = runs / (stamp if number == 1 else f"{stamp}_{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError  # pragma: no cover # count() does not end
+
+
+def find_run_folder(proj_path: Path, name: str) -> Path:
+    """Return the folder of an existing run.
+
+    Raises:
+        ContinueError: there is none of this name.
+    """
+    folder = proj_path / RUNS_FOLDER / name
+    if "/" in name or name.startswith(".") or not folder.is_dir():
+        msg = f"There is no run '{name}' in {proj_path / RUNS_FOLDER}."
+        raise ContinueError(msg)
+    return folder
+
+
+def store_config(folder: Path, cfg: DictConfig, overrides: list[str]) -> None:
+    """Write the config of a run, resolved, and the overrides that it was started with."""
+    with atomic_write(folder / CONFIG_FILE, "w") as file:
+        file.write(OmegaConf.to_yaml(plain_config(cfg)))
+    with atomic_write(folder / OVERRIDES_FILE, "w") as file:
+        file.write(OmegaConf.to_yaml(OmegaConf.create(overrides)))
+
+
+def plain_config(cfg: DictConfig) -> Any:
+    """Return a config as plain, resolved containers."""
+    return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)

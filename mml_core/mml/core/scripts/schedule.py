@@ -1,0 +1,153 @@
+"""Steps and schedules: what a run will do, as plain values that can be compared, recorded and resumed. No disk here."""
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from mml.core.scripts.exceptions import PlanError
+from mml.core.scripts.portable_paths import PathRoots
+
+PATH_MARK = "$path"
+
+
+class StepRecord(msgspec.Struct, frozen=True, array_like=True):
+    """The part of a step that is journaled: command name and params in portable form."""
+
+    command: str
+    params: list[Any]
+
+    @property
+    def key(self) -> str:
+        """Digest of command and params, 16 hexadecimal digits."""
+        data = msgspec.json.encode([self.command, self.params], order="deterministic")
+        return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+    def __str__(self) -> str:
+        shown = ", ".join(repr(_without_marks(param)) for param in self.params)
+        return f"{self.command}({shown})"
+
+
+class Step(NamedTuple):
+    """One atomic step of a schedule.
+
+    Attributes:
+        position: place in the schedule, from 0.
+        record: command and params as the journal keeps them.
+        params: the values that the command is called with.
+        key: digest of command and params: equal steps have equal keys, wherever they stand.
+    """
+
+    position: int
+    record: StepRecord
+    params: list[Any]
+    key: str
+
+
+def make_step(position: int, command: str, params: Sequence[Any], roots: PathRoots) -> Step:
+    """Return the step of a command.
+
+    Args:
+        position: place in the schedule, from 0.
+        command: name of the scheduler's method.
+        params: JSON values (str, int, finite float, bool, None, lists, dicts with text keys) or paths;
+            OmegaConf containers become plain ones.
+        roots: what paths are recorded relative to.
+
+    Raises:
+        PlanError: a param is anything else; names the step and the value.
+    """
+    plain = [_plain(param, f"param {number} of step {position + 1}, {command}") for number, param in enumerate(params)]
+    record = StepRecord(command, [_portable(param, roots) for param in plain])
+    try:
+        return Step(position, record, plain, record.key)
+    except (msgspec.MsgspecError, UnicodeEncodeError, OverflowError) as error:
+        msg = f"Step {position + 1}, {command}, can't be journaled: {error}. {_PARAM_FIX}"
+        raise PlanError(msg) from error
+
+
+def restore_step(position: int, record: StepRecord, roots: PathRoots) -> Step:
+    """Return the step that a record was made of."""
+    return Step(position, record, [_restored(param, roots) for param in record.params], record.key)
+
+
+def check_same_plan(recorded: Sequence[StepRecord], planned: Sequence[StepRecord]) -> None:
+    """Make sure that a plan is the one a run was started with.
+
+    Raises:
+        PlanError: names the first difference.
+    """
+    for position, (old, new) in enumerate(zip(recorded, planned, strict=False)):
+        if old != new:
+            msg = (
+                f"The plan is not the one that this run was started with: step {position + 1} was {old}, now it is "
+                f"{new}. Continue with the code and the config of the start, or start a new run."
+            )
+            raise PlanError(msg)
+    if len(recorded) != len(planned):
+        msg = (
+            f"The plan is not the one that this run was started with: it had {len(recorded)} steps, now it has "
+            f"{len(planned)}. Continue with the code and the config of the start, or start a new run."
+        )
+        raise PlanError(msg)
+
+
+def remaining(steps: Iterable[Step], done: Iterable[int]) -> list[Step]:
+    """Return the steps whose position is not among the `done` ones, in order."""
+    finished = frozenset(done)
+    return [step for step in steps if step.position not in finished]
+
+
+def step_seed(seed: int, key: str) -> int:
+    """Return the seed of a step, 32 bits, from the run's seed and the step's key alone."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=4).digest(), "big")
+
+
+_PARAM_FIX = "Params have to be JSON values (text, numbers, booleans, None, lists, dicts with text keys) or paths."
+
+
+def _plain(value: Any, where: str) -> Any:
+    """Return the JSON value (or path) behind a param, or refuse it."""
+    match value:
+        case None | bool() | int() | Path():
+            return value
+        case float() if math.isfinite(value):
+            return float(value)
+        case str():
+            return str.__str__(value)
+        case list():
+            return [_plain(item, where) for item in value]
+        case dict() if all(isinstance(key, str) for key in value):
+            return {str.__str__(key): _plain(item, where) for key, item in value.items()}
+        case ListConfig() | DictConfig():
+            return _plain(OmegaConf.to_container(value, resolve=True), where)
+    msg = f"Value {value!r} of type {type(value).__name__}, {where}, can't be journaled. {_PARAM_FIX}"
+    raise PlanError(msg)
+
+
+def _portable(value: Any, roots: PathRoots) -> Any:
+    if isinstance(value, Path):
+        return {PATH_MARK: roots.to_text(value)}
+    if isinstance(value, list):
+        return [_portable(item, roots) for item in value]
+    if isinstance(value, dict):
+        return {key: _portable(item, roots) for key, item in value.items()}
+    return value
+
+
+def _restored(value: Any, roots: PathRoots) -> Any:
+    if isinstance(value, list):
+        return [_restored(item, roots) for item in value]
+    if isinstance(value, dict):
+        if value.keys() == {PATH_MARK}:
+            return roots.to_path(value[PATH_MARK])
+        return {key: _restored(item, roots) for key, item in value.items()}
+    return value
+
+
+def _without_marks(value: Any) -> Any:
+    return value[PATH_MARK] if isinstance(value, dict) and value.keys() == {PATH_MARK} else value
