@@ -50,6 +50,7 @@ class AbstractBaseScheduler(ABC):
         return_value: what `run` returns, a JSON value; sweeps read it.
         continue_status: whether this continues an earlier run.
         progress: the display of steps, epochs and batches.
+        seed: of the run; `step_seed` is the one of the current step.
         seconds: time of all steps of a finished run, interruptions left out.
     """
 
@@ -67,7 +68,7 @@ class AbstractBaseScheduler(ABC):
         self.commands: list[Callable[..., Any]] = []
         self.params: list[Sequence[Any]] = []
         self.return_value: Any = None
-        self.step_seed = int(cfg.seed)
+        self.seed = self.step_seed = int(cfg.seed)
         self.seconds = 0.0
         self.progress = RunProgress(enabled=bool(OmegaConf.select(cfg, "logging.progress", default=True)))
         self.fm = _make_file_manager(cfg)
@@ -125,8 +126,9 @@ class AbstractBaseScheduler(ABC):
         if len(self.commands) != len(self.params):
             msg = f"The plan has {len(self.commands)} commands, but {len(self.params)} lists of params; each needs one."
             raise PlanError(msg)
+        roots = self.fm.roots
         return [
-            make_step(number, _command_name(self.commands[number]), self.params[number], self.fm.roots)
+            make_step(number, _command_name(self.commands[number]), self.params[number], roots)
             for number in range(position, len(self.commands))
         ]
 
@@ -144,7 +146,7 @@ class AbstractBaseScheduler(ABC):
 
     def begin_step(self, step: Step) -> None:
         """Prepare for a step: derive its seed, from the run's seed and the step alone."""
-        self.step_seed = step_seed(int(self.cfg.seed), step.key)
+        self.step_seed = step_seed(self.seed, step.key)
 
     def get_struct(self, task_name: str) -> TaskStruct:
         """Return the struct of a task; changes that a step makes to its paths and models are journaled with the step.

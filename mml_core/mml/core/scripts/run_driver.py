@@ -137,8 +137,7 @@ class _Driver:
         scheduler.fm.on_path = self._announce
         call_hooks(HOOKS.before_run, scheduler)
         scheduler.after_preparation_hook()
-        self._settle_plan()
-        self._run_steps(_runner(scheduler))
+        self._run_steps(self._settled_plan(), _runner(scheduler))
         scheduler.before_finishing_hook()
         call_hooks(HOOKS.after_run, scheduler)
         return self._finish(plain_value(scheduler.return_value, "the end of the run"))
@@ -166,30 +165,31 @@ class _Driver:
         for text in record.unfinished_paths():
             scheduler.fm.remove_own(scheduler.fm.roots.to_path(text))
 
-    def _settle_plan(self) -> None:
+    def _settled_plan(self) -> list[Step]:
         """Record the plan of a new run; add the steps that an earlier part of a continued run added to its plan."""
         scheduler, record = self._scheduler, self._record
         steps = scheduler.steps_from(0)
         if record.plan is None:
             tasks = scheduler.structs.initial_changes(scheduler.task_list)
             self._append(Planned(time=time.time(), steps=[step.record for step in steps], tasks=tasks))
-            return
+            return steps
         check_same_plan(record.plan[: record.base_plan], [step.record for step in steps])
         for position, grown in enumerate(record.plan[record.base_plan :], start=record.base_plan):
             scheduler.commands.append(getattr(scheduler, grown.command))
-            scheduler.params.append(restore_step(position, grown, scheduler.fm.roots).params)
+            steps.append(restore_step(position, grown, scheduler.fm.roots))
+            scheduler.params.append(steps[-1].params)
+        return steps
 
-    def _run_steps(self, runner: Runner) -> None:
-        scheduler, position = self._scheduler, 0
-        scheduler.progress.start_steps(len(scheduler.commands), done=len(self._record.done))
-        # A step may add steps, so the plan is read on until it ends.
-        while position < len(scheduler.commands):
-            steps = scheduler.steps_from(position)
+    def _run_steps(self, steps: list[Step], runner: Runner) -> None:
+        """Run what remains of the plan; a step may add steps to it, so it is read on until it ends."""
+        progress, planned = self._scheduler.progress, 0
+        progress.start_steps(len(steps), done=len(self._record.done))
+        while steps:
             for step in remaining(steps, self._record.done):
                 self._run_step(step, runner)
-            position += len(steps)
-            if position < len(scheduler.commands):
-                scheduler.progress.start_steps(len(scheduler.commands), done=position)
+            planned += len(steps)
+            if steps := self._scheduler.steps_from(planned):
+                progress.start_steps(planned + len(steps), done=planned)
 
     def _run_step(self, step: Step, runner: Runner) -> None:
         self._step = step.position
