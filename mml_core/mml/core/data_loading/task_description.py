@@ -108,13 +108,13 @@ def _name_fault(base: str, tags: list[str]) -> str | None:
     return None
 
 
-def decode_description(data: bytes, path: Path, kind: type[TaskHeader] = TaskDescription) -> Any:
+def decode_description(data: bytes, path: Path, kind: type[msgspec.Struct] = TaskDescription) -> Any:
     """Decode the bytes of a description file.
 
     Args:
         data: the bytes of the file.
         path: where they are from, for the message.
-        kind: `TaskDescription`, or `TaskHeader` to skip the samples.
+        kind: what to decode: `TaskDescription`, or `TaskHeader` to skip the samples.
 
     Raises:
         TaskDescriptionError: names the file and the field that does not fit.

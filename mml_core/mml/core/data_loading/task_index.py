@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,15 +18,39 @@ from mml.core.scripts.utils import atomic_write
 
 TASKS_FOLDER = "tasks"
 INDEX_FILE = ".index.json"
-_VERSION = 1
+_VERSION = 2
+
+
+class SampleCounts(NamedTuple):
+    """How many samples a task has: to train on (all folds), kept apart for the test, without a label; and its folds."""
+
+    train: int
+    test: int
+    unlabeled: int
+    folds: int
+
+
+class _Samples(msgspec.Struct):
+    """The samples of a description, left undecoded."""
+
+    train_samples: dict[str, msgspec.Raw] = {}
+    test_samples: dict[str, msgspec.Raw] = {}
+    unlabeled_samples: dict[str, msgspec.Raw] = {}
+    train_folds: list[msgspec.Raw] = []
+
+    def counts(self) -> SampleCounts:
+        return SampleCounts(
+            len(self.train_samples), len(self.test_samples), len(self.unlabeled_samples), len(self.train_folds)
+        )
 
 
 class _Entry(msgspec.Struct, array_like=True, frozen=True):
-    """A header, and the state of the file that it was read from."""
+    """A header and sample counts, and the state of the file that they were read from."""
 
     mtime_ns: int
     size: int
     header: msgspec.Raw
+    counts: SampleCounts
 
 
 class _Cache(msgspec.Struct):
@@ -69,6 +94,16 @@ class TaskIndex:
             raise UnknownNameError(name, kind="task", known=self.names(), fix=fix)
         stat = self.description_file(name).stat()
         return self._header(name, (stat.st_mtime_ns, stat.st_size))
+
+    def counts(self, name: str) -> SampleCounts:
+        """Return how many samples a task has.
+
+        Raises:
+            UnknownNameError: there is no such task; names the nearest ones.
+            TaskDescriptionError: its description can't be read.
+        """
+        self.header(name)
+        return self._load()[name].counts
 
     def headers(self) -> Iterator[tuple[str, TaskHeader | TaskDescriptionError]]:
         """Yield every task's name with its header, or with the error that keeps it from being read."""
@@ -125,10 +160,11 @@ class TaskIndex:
             msg = f"Task description {path} can't be read: {error.strerror}."
             raise TaskDescriptionError(msg) from error
         header: TaskHeader = decode_description(data, path, TaskHeader)
+        samples: _Samples = decode_description(data, path, _Samples)
         if header.name != name:
             msg = f"Task description {path} is of a task '{header.name}': field `name` has to be the folder's name."
             raise TaskDescriptionError(msg)
-        entry = _Entry(*state, msgspec.Raw(msgspec.json.encode(header)))
+        entry = _Entry(*state, msgspec.Raw(msgspec.json.encode(header)), samples.counts())
         self._load()[name] = entry
         return entry
 
