@@ -108,7 +108,9 @@ def _name_fault(base: str, tags: list[str]) -> str | None:
     return None
 
 
-def decode_description(data: bytes, path: Path, kind: type[msgspec.Struct] = TaskDescription) -> Any:
+def decode_description(
+    data: bytes | msgspec.Raw, path: Path | str, kind: type[msgspec.Struct] = TaskDescription
+) -> Any:
     """Decode the bytes of a description file.
 
     Args:

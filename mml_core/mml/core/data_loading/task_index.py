@@ -106,28 +106,32 @@ class TaskIndex:
         return self._load()[name].counts
 
     def headers(self) -> Iterator[tuple[str, TaskHeader | TaskDescriptionError]]:
-        """Yield every task's name with its header, or with the error that keeps it from being read."""
-        states = self._scan()
-        for name in sorted(states):
-            try:
-                yield name, self._header(name, states[name])
-            except TaskDescriptionError as error:
-                yield name, error
+        """Yield every task's name with its header, or with the error that keeps it from being read.
 
-    def refresh(self) -> None:
-        """Bring the cache up to date, as far as the data folder is writable."""
+        Brings the cache up to date, as far as the data folder is writable.
+        """
         states = self._scan()
+        faults = self._refresh(states)
         entries = self._load()
-        stale = {name: entry for name, entry in entries.items() if states.get(name) != (entry.mtime_ns, entry.size)}
-        missing = [name for name in states if name not in entries or name in stale]
-        if not stale and not missing:
-            return
+        for name in sorted(states):
+            yield name, faults[name] if name in faults else self._decode(name, entries[name])
+
+    def _refresh(self, states: dict[str, tuple[int, int]]) -> dict[str, TaskDescriptionError]:
+        """Make the cache hold exactly the tasks of `states`; return the errors of those that can't be read."""
+        entries = self._load()
+        stale = [name for name, entry in entries.items() if states.get(name) != (entry.mtime_ns, entry.size)]
         for name in stale:
             del entries[name]
+        faults = {}
+        missing = [name for name in states if name not in entries]
         for name in missing:
-            with suppress(TaskDescriptionError):
+            try:
                 self._read(name, states[name])
-        self._store()
+            except TaskDescriptionError as error:
+                faults[name] = error
+        if stale or len(missing) > len(faults):
+            self._store()
+        return faults
 
     def _scan(self) -> dict[str, tuple[int, int]]:
         """Return name -> (mtime in ns, size) of all descriptions."""
@@ -149,7 +153,12 @@ class TaskIndex:
         entry = self._load().get(name)
         if entry is None or (entry.mtime_ns, entry.size) != state:
             entry = self._read(name, state)
-        header: TaskHeader = decode_description(bytes(entry.header), self.description_file(name), TaskHeader)
+        return self._decode(name, entry)
+
+    def _decode(self, name: str, entry: _Entry) -> TaskHeader:
+        # The place is wanted in a message alone, and a Path for each of thousands of tasks is slow.
+        place = f"{self.folder}/{name}/{DESCRIPTION_FILE}"
+        header: TaskHeader = decode_description(entry.header, place, TaskHeader)
         return header
 
     def _read(self, name: str, state: tuple[int, int]) -> _Entry:
