@@ -26,7 +26,7 @@ def _core_templates() -> dict[str, PathTemplate]:
         ("predictions", "PROJ_PATH/PREDICTIONS/TASK_NAME/FILE_NAME", True, False),
         ("metrics", "PROJ_PATH/METRICS/TASK_NAME/FILE_NAME", True, False),
         ("plots", "PROJ_PATH/PLOTS/TASK_NAME/FILE_NAME", True, False),
-        ("sample_grid", "PROJ_PATH/PLOTS/sample_grid.png", True, False),
+        ("sample_grid", "PROJ_PATH/SAMPLE_GRIDS/TASK_NAME/sample_grid.png", True, False),
         ("temp", "TEMP_PATH/FILE_NAME", False, False),
         ("checkpoints", "TEMP_PATH/CHECKPOINTS/TASK_NAME/FILE_NAME", False, False),
     ]
