@@ -2,6 +2,7 @@
 
 import random
 import sys
+from functools import cache
 
 
 def seed_everything(seed: int) -> None:
@@ -15,4 +16,12 @@ def seed_everything(seed: int) -> None:
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(seed)
     if torch := sys.modules.get("torch"):
-        torch.manual_seed(seed)
+        # `torch.manual_seed` takes note of a seed for every kind of device, 100 us, whether or not there is one.
+        seed_torch = torch.manual_seed if _has_accelerator() else torch.default_generator.manual_seed
+        seed_torch(seed)
+
+
+@cache
+def _has_accelerator() -> bool:
+    torch = sys.modules["torch"]
+    return bool(torch.accelerator.is_available())
