@@ -7,7 +7,7 @@ import grimp
 import pytest
 
 # Packages that only group others and import nothing.
-GROUPING = {"mml", "mml.core", "mml.core.scripts", "mml.core.data_loading"}
+GROUPING = {"mml", "mml.core", "mml.core.scripts", "mml.core.data_loading", "mml.report"}
 
 
 @pytest.fixture(scope="module")
