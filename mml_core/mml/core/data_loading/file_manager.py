@@ -11,7 +11,7 @@ from mml.core.data_loading.task_struct import TaskStruct
 from mml.core.scripts.exceptions import PathTemplateError, UnknownNameError
 from mml.core.scripts.model_storage import ModelStorage
 from mml.core.scripts.portable_paths import PathRoots
-from mml.core.scripts.utils import Singleton
+from mml.core.scripts.utils import Singleton, unfinished_writes
 
 TEMP_FOLDER = "temp"
 
@@ -204,6 +204,13 @@ class MMLFileManager(metaclass=Singleton):
             cleanup.remove(path)
         else:
             claims.remove_claimed(path, self._numbering.owner, cleanup.remove)
+
+    def remove_half_written(self, path: Path) -> None:
+        """Remove a file that a killed step of this run announced, and what its unfinished writes left beside it."""
+        if path.is_relative_to(self.temp_path) or claims.claim_owner(path) == self._numbering.owner:
+            for left in unfinished_writes(path):
+                cleanup.remove(left)
+        self.remove_own(path)
 
     def remove_temp(self) -> None:
         """Remove the temporary folder of the run."""

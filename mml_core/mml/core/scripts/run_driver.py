@@ -163,7 +163,7 @@ class _Driver:
         for done in record.done.values():
             scheduler.structs.replay(done.tasks)
         for text in record.unfinished_paths():
-            scheduler.fm.remove_own(scheduler.fm.roots.to_path(text))
+            scheduler.fm.remove_half_written(scheduler.fm.roots.to_path(text))
 
     def _settled_plan(self) -> list[Step]:
         """Record the plan of a new run; add the steps that an earlier part of a continued run added to its plan."""

@@ -2,13 +2,16 @@
 
 import difflib
 import os
+import re
 import tempfile
 from abc import ABCMeta
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any, ClassVar, Self
+from typing import IO, Any, ClassVar, TypeVar
+
+_Instance = TypeVar("_Instance")
 
 # Separates a task name from the tags that derive a variant of it, and a tag from its arguments.
 TAG_SEP = "+"
@@ -41,7 +44,7 @@ class Singleton(ABCMeta):
         Singleton._instances[cls] = super().__call__(*args, **kwargs)
         return Singleton._instances[cls]
 
-    def instance(cls: type[Self]) -> Self:  # type: ignore[misc] # Self of a metaclass is the class's instance here
+    def instance(cls: type[_Instance]) -> _Instance:
         """Return the instance.
 
         Raises:
@@ -129,6 +132,17 @@ def atomic_save(path: Path, write: Callable[[Path], None]) -> None:
         beside.unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
+
+
+def unfinished_writes(path: Path) -> list[Path]:
+    """Return what atomic writes of `path` left beside it when their process was killed."""
+    stem, whole, suffix = (re.escape(part) for part in (path.stem[:80], path.name[:80], path.suffix))
+    pattern = re.compile(rf"\.{whole}\.[a-z0-9_]{{8}}\.tmp|\.{stem}\.\d+\.tmp{suffix}")
+    try:
+        names = os.listdir(path.parent)  # noqa: PTH208 # names only, a Path per file is slow
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [path.with_name(name) for name in names if pattern.fullmatch(name)]
 
 
 def _apply_umask(name: str) -> None:
