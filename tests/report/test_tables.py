@@ -1,7 +1,6 @@
 import io
 import subprocess
 import sys
-from datetime import datetime
 from types import SimpleNamespace
 
 import pytest
@@ -65,12 +64,6 @@ def test_durations_read_as_people_say_them(seconds: float | None, text: str) -> 
 @pytest.mark.parametrize(("value", "text"), [(None, "-"), (0.912345, "0.9123"), (1, "1"), (float("nan"), "nan")])
 def test_figures_have_four_digits(value: float | None, text: str) -> None:
     assert tables.number_text(value) == text
-
-
-def test_a_moment_is_told_in_the_local_time_zone() -> None:
-    local = datetime(2026, 11, 20, 7, 30).astimezone()
-    assert tables.date_text(local.astimezone(None)) == "2026-11-20 07:30"
-    assert tables.date_text(None) == "-"
 
 
 @pytest.mark.parametrize(

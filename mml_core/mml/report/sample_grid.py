@@ -13,19 +13,9 @@ BACKGROUND, INK, BROKEN = "white", "black", "#c03030"
 # What Pillow raises for a file that is missing, cut off, damaged or suspiciously large.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
+# A label, which stands left of the row, and image files to choose from.
+GridRow = tuple[str, Sequence[Path]]
 _Box = tuple[int, int, int, int]
-
-
-class GridRow(NamedTuple):
-    """One row of a sample grid.
-
-    Attributes:
-        label: stands left of the images.
-        images: files, from left to right.
-    """
-
-    label: str
-    images: list[Path]
 
 
 class SampleGrid(NamedTuple):
@@ -52,20 +42,20 @@ def draw_grid(rows: Sequence[GridRow], columns: int, pixels: int) -> SampleGrid:
 
     Args:
         rows: what to draw, from top to bottom.
-        columns: images per row; images that a row has beyond are left out.
+        columns: images per row; of a row that has more, images at even distances are drawn.
         pixels: side of the square that every image is fitted into, keeping its proportions.
     """
     font = ImageFont.load_default(max(10, pixels // 4))
-    labels = [_shorten(row.label) for row in rows]
+    labels = [_shorten(label) for label, _ in rows]
     left = GAP + max((round(font.getlength(label)) for label in labels), default=0) + GAP
     pitch = pixels + GAP
     canvas = Image.new("RGB", (left + columns * pitch, GAP + len(rows) * pitch), BACKGROUND)
     pen = ImageDraw.Draw(canvas)
     broken = []
-    for number, (label, row) in enumerate(zip(labels, rows, strict=True)):
+    for number, (label, (_, images)) in enumerate(zip(labels, rows, strict=True)):
         top = GAP + number * pitch
         pen.text((GAP, top + pixels // 2), label, fill=INK, font=font, anchor="lm")
-        for place, path in enumerate(row.images[:columns]):
+        for place, path in enumerate(spread(images, columns)):
             corner = (left + place * pitch, top)
             if not _paste(canvas, path, corner, pixels):
                 broken.append(path)

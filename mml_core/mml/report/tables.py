@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from rich.console import Console, RenderableType
@@ -24,12 +23,14 @@ class Column(NamedTuple):
         text: what the column says of a record.
         number: whether it is a number, set flush right.
         fold: whether a long text may go on in the next line; otherwise it is never broken.
+        style: the colour in which a record's text is set, `""` for none.
     """
 
     title: str
     text: Callable[[Any], str]
     number: bool = False
     fold: bool = False
+    style: Callable[[Any], str] = lambda _: ""
 
 
 def as_table(title: str, columns: Sequence[Column], records: Iterable[Any]) -> Table:
@@ -43,7 +44,7 @@ def as_table(title: str, columns: Sequence[Column], records: Iterable[Any]) -> T
             overflow="fold" if column.fold else "ellipsis",
         )
     for record in records:
-        table.add_row(*(Text(column.text(record)) for column in columns))
+        table.add_row(*(Text(column.text(record), column.style(record)) for column in columns))
     return table
 
 
@@ -82,11 +83,6 @@ def seconds_text(seconds: float | None) -> str:
 def number_text(value: float | None) -> str:
     """Return a figure with four significant digits, `-` when there is none."""
     return NOTHING if value is None else f"{value:.4g}"
-
-
-def date_text(moment: datetime | None) -> str:
-    """Return a moment in the time zone of this machine, to the minute."""
-    return NOTHING if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def list_text(values: Iterable[Any], most: int = 4) -> str:
