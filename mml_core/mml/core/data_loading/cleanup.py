@@ -3,44 +3,74 @@
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mml.core.data_loading.claims import CLAIMS_FOLDER, claim_owner, release
 from mml.core.data_loading.path_templates import PathTemplate
 from mml.core.scripts.exceptions import UnknownNameError
+from mml.core.scripts.utils import unfinished_writes
 
 
 class KindFile(NamedTuple):
     """A file (or folder) that a template describes.
 
     Attributes:
+        key: its kind.
+        path: where it lies.
         owner: name of the run that made it, None when no run did.
+        task: name of the task that it belongs to, None when the kind is not kept per task.
     """
 
     key: str
     path: Path
     owner: str | None
+    task: str | None = None
 
     @property
     def size(self) -> int:
-        """Bytes that removing it would free."""
-        if not self.path.is_dir() or self.path.is_symlink():
-            return self.path.lstat().st_size
-        return sum(file.lstat().st_size for file in self.path.rglob("*"))
+        """Bytes that removing it would free; 0 when it is not there (any more)."""
+        return tree_size(self.path)
 
 
 def find_kind_files(templates: Iterable[PathTemplate], proj_path: Path) -> Iterator[KindFile]:
     """Yield what a project holds of the kinds given; temporary kinds lie in run folders and are left out.
 
-    Foreign files (no template describes them) and links out of the project are never among them.
+    Foreign files and links are never among them. A file is foreign when no template describes it, or when a template
+    leaves its name open and no run has claimed it; so is a folder that nobody claimed.
     """
-    patterns = {template.key: template.pattern() for template in templates if not template.temporary}
-    for path in _walk(proj_path):
-        relative = path.relative_to(proj_path).as_posix()
-        key = next((key for key, pattern in patterns.items() if pattern.fullmatch(relative)), None)
-        if key is not None:
-            yield KindFile(key, path, claim_owner(path))
+    kinds = _Kinds(templates, proj_path)
+    for folder, names in _walk(proj_path):
+        for name in names:
+            path = folder / name
+            found = kinds.describe(path, path)
+            if found is not None and not path.is_symlink() and (found.owner or kinds.is_closed(found)):
+                yield found
+
+
+def find_leftovers(templates: Iterable[PathTemplate], proj_path: Path) -> Iterator[KindFile]:
+    """Yield what killed runs left of the kinds given: claims of files that were never written, and unfinished writes.
+
+    The path of a claim that stands alone is the path claimed, which does not exist.
+    """
+    kinds = _Kinds(templates, proj_path)
+    for folder, names in _walk(proj_path):
+        any_unfinished = any(name.startswith(".") for name in names)
+        written = set(names)
+        for target in sorted(folder / name for name in _claimed(folder)):
+            beside = unfinished_writes(target) if any_unfinished else []
+            alone = [] if target.name in written else [target]
+            yield from (found for path in [*beside, *alone] if (found := kinds.describe(path, target)))
+
+
+def tree_size(path: Path) -> int:
+    """Return the bytes of a file, or of all files below a folder, links unfollowed; 0 when there is none."""
+    if path.is_symlink() or not path.is_dir():
+        with suppress(OSError):
+            return path.lstat().st_size
+        return 0
+    return sum(tree_size(entry) for entry in path.iterdir())
 
 
 def wanted_kinds(config: Mapping[str, Any], templates: Mapping[str, PathTemplate]) -> list[str]:
@@ -69,10 +99,38 @@ def remove_with_claim(path: Path) -> None:
     release(path)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield files and folders below a folder, links unfollowed, hidden folders and the runs left out."""
+class _Kinds:
+    """Tells the kind of a path."""
+
+    def __init__(self, templates: Iterable[PathTemplate], proj_path: Path) -> None:
+        # Where several fit, the one that leaves less open is meant.
+        self._templates = sorted((t for t in templates if not t.temporary), key=lambda template: template.per_file_name)
+        self._patterns = [(template, template.pattern()) for template in self._templates]
+        self._proj_path = proj_path
+
+    def describe(self, path: Path, target: Path) -> KindFile | None:
+        """Return `path` as a file of the kind of `target`, None when no template describes that."""
+        relative = target.relative_to(self._proj_path).as_posix()
+        for template, pattern in self._patterns:
+            if match := pattern.fullmatch(relative):
+                return KindFile(template.key, path, claim_owner(target), match.groupdict().get("task"))
+        return None
+
+    def is_closed(self, found: KindFile) -> bool:
+        """Tell whether a file's name alone shows that it is one of ours."""
+        (template,) = (template for template in self._templates if template.key == found.key)
+        return not template.per_file_name and not found.path.is_dir()
+
+
+def _claimed(folder: Path) -> list[str]:
+    claims = folder / CLAIMS_FOLDER
+    return [path.name for path in claims.iterdir()] if claims.is_dir() else []
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield every folder below a folder (and itself) with its names, links unfollowed, claims and runs left out."""
     for root, folders, files in os.walk(folder):
         here = Path(root)
         hidden = {CLAIMS_FOLDER, "runs"} if here == folder else {CLAIMS_FOLDER}
         folders[:] = sorted(name for name in folders if name not in hidden)
-        yield from (here / name for name in [*folders, *sorted(files)])
+        yield here, [*folders, *sorted(files)]
