@@ -1,1 +1,34 @@
-"""The Hydra configuration tree of mml, found as `pkg://mml_configs`."""
+"""The Hydra configuration tree of mml, found as `pkg://mml_configs`.
+
+Importing it registers the resolvers that the tree uses, so it composes with Hydra alone, too.
+"""
+
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from mml.core.scripts import environment
+from mml.core.scripts.utils import as_list
+
+
+def _data_dir() -> str:
+    return str(environment.data_location().path)
+
+
+def _out_dir() -> str:
+    return str(environment.results_location().path)
+
+
+def _task_list(task: Any) -> list[str]:
+    return [str(name) for name in as_list(task)]
+
+
+def register_resolvers() -> None:
+    """Register `mml.data_dir`, `mml.out_dir`, `mml.task_list` and `mml.sweep_stamp` with OmegaConf."""
+    OmegaConf.register_new_resolver("mml.data_dir", _data_dir, replace=True)
+    OmegaConf.register_new_resolver("mml.out_dir", _out_dir, replace=True)
+    OmegaConf.register_new_resolver("mml.task_list", _task_list, replace=True)
+    OmegaConf.register_new_resolver("mml.sweep_stamp", environment.sweep_stamp, replace=True)
+
+
+register_resolvers()

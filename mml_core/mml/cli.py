@@ -1,0 +1,71 @@
+"""The command `mml`: words become a verb (`help`, `continue`), or a config by Hydra and the scheduler it names.
+
+Start-up is what a user feels at every TAB: nothing heavy is imported here, a mode brings what it needs.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from mml.core.scripts.exceptions import Interrupted, MMLMisconfigurationException
+from mml.outcome import DONE, report_error
+
+HELP_FLAGS = ("--help", "-h")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out a command and return its exit code: 0 done, 1 failed, 2 wrong usage, 130 or 143 interrupted.
+
+    Args:
+        argv: the words after `mml`, by default those of this process.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _verb(words)(words)
+    except (Exception, Interrupted, KeyboardInterrupt) as error:  # noqa: BLE001 - every error becomes an exit code
+        return report_error(error)
+
+
+def _verb(words: Sequence[str]) -> Callable[[list[str]], int]:
+    """Return what carries the words out."""
+    if not words:
+        return _home
+    if "--version" in words or "-V" in words:
+        return _version
+    if words[0] == "help" or any(flag in words for flag in HELP_FLAGS):
+        return _help
+    return _hydra
+
+
+def _home(_: list[str]) -> int:
+    from mml.home import show_home
+
+    show_home()
+    return DONE
+
+
+def _version(words: list[str]) -> int:
+    from mml.home import show_version
+
+    if len(words) > 1:
+        msg = f"--version stands alone, without {' '.join(word for word in words if word != '--version')}."
+        raise MMLMisconfigurationException(msg)
+    show_version()
+    return DONE
+
+
+def _help(words: list[str]) -> int:
+    from mml.help import show_help
+
+    if words[0] == "help":
+        topics = [word for word in words[1:] if word not in HELP_FLAGS]
+    else:  # a command with --help somewhere: its first word says what it is about
+        topics = [word for word in words if word[0] not in "-+~" and "=" not in word][:1]
+    show_help(topics)
+    return DONE
+
+
+def _hydra(words: list[str]) -> int:
+    from mml.hydra_app import run_words
+
+    run_words(words)
+    return DONE

@@ -1,0 +1,114 @@
+"""Tab completion: Hydra's, for a line in which `mml train ...` and `mml continue ...` mean what they mean elsewhere.
+
+Runs at every TAB, so it never complains: whatever goes wrong, there is nothing to offer.
+"""
+
+import logging
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Sequence
+from contextlib import redirect_stderr, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from mml.config_loading import CONFIG_NAME, make_hydra
+from mml.continuing import CONTINUE, LATEST
+from mml.core.data_loading.task_description import DESCRIPTION_FILE
+from mml.core.scripts.environment import data_location, results_location
+from mml.core.scripts.exceptions import MMLMisconfigurationException
+from mml.core.scripts.plugins import load_plugins
+from mml.core.scripts.runs import list_runs
+
+SHELLS = ("bash", "zsh", "fish")
+_FLAGS = ("--help", "--version", "--multirun", "--cfg", "--info", "--resolve", "--config-dir", "--config-name")
+_RUNS = 20
+
+
+class Line(NamedTuple):
+    """A command line being typed: the words that are complete, and the one that is not."""
+
+    words: tuple[str, ...]
+    word: str
+
+
+def complete(flags: Namespace) -> None:
+    """Carry out `-sc install=<shell>`, `-sc uninstall=<shell>` or `-sc query=<shell>`.
+
+    Raises:
+        MMLMisconfigurationException: another verb or shell.
+    """
+    verb, _, shell = (flags.overrides or [""])[0].partition("=")
+    if verb not in ("install", "uninstall", "query") or shell not in SHELLS or len(flags.overrides) != 1:
+        msg = f"-sc wants install=<shell> or uninstall=<shell>, with a shell among {', '.join(SHELLS)}."
+        raise MMLMisconfigurationException(msg)
+    if verb != "query":
+        return make_hydra().shell_completion(CONFIG_NAME, list(flags.overrides))
+    logging.disable()
+    with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere), suppress(Exception, SystemExit):
+        _query(split_line(os.environ["COMP_LINE"]), shell)
+    return None
+
+
+def split_line(line: str) -> Line:
+    """Return the words after the program's name, the last of them as the one being typed."""
+    words = line.split()[1:]
+    return Line(tuple(words), "") if not words or line[-1].isspace() else Line(tuple(words[:-1]), words[-1])
+
+
+def own_words(line: Line, modes: Iterable[str]) -> list[str]:
+    """Return what Hydra can't offer for the word being typed: verbs, modes, flags, tasks, runs and help topics."""
+    words, word = line
+    key, mark, value = word.partition("=")
+    if word.startswith("-"):
+        offered: Iterable[str] = _FLAGS
+    elif words and words[0] == "help":
+        offered = _topics()
+    elif words == (CONTINUE,):
+        offered = _runs()
+    elif mark and key in ("task", CONTINUE):
+        offered = [f"{key}={name}" for name in (_tasks() if key == "task" else _runs())]
+    elif not [given for given in words if not given.startswith("-")]:
+        offered = [*modes, "help", CONTINUE]
+    else:
+        offered = []
+    return sorted(name for name in offered if name.startswith(word))
+
+
+def hydra_line(line: Line, modes: Sequence[str]) -> str | None:
+    """Return the line that Hydra should complete, None if it has nothing to say."""
+    words = [word for word in line.words if not word.startswith("-")]
+    if words[:1] == ["help"] or line.word.startswith("-") or line.words == (CONTINUE,):
+        return None
+    if words[:1] == [CONTINUE]:
+        words = [word for word in words if "=" in word]
+    elif words and words[0] in modes:
+        words[0] = f"mode={words[0]}"
+    multirun = ["--multirun"] if {"-m", "--multirun"} & set(line.words) else []
+    return " ".join(["mml", *multirun, *words, line.word])
+
+
+def _query(line: Line, shell: str) -> None:
+    load_plugins()
+    hydra = make_hydra()
+    modes = hydra.config_loader.options("mode")
+    if words := own_words(line, modes):
+        sys.stdout.write("\n".join(words) + "\n")
+    if (text := hydra_line(line, modes)) is not None:
+        os.environ["COMP_LINE"] = text
+        hydra.shell_completion(CONFIG_NAME, [f"query={shell}"])
+
+
+def _topics() -> Iterable[str]:
+    from mml.help import load_tree, topics
+
+    return topics(load_tree())
+
+
+def _tasks() -> list[str]:
+    folder = data_location().path / "tasks"
+    return [path.parent.name for path in folder.glob(f"*/{DESCRIPTION_FILE}")] if folder.is_dir() else []
+
+
+def _runs() -> list[str]:
+    return [LATEST, *(run.name for run in list_runs(results_location().path, newest=_RUNS))]

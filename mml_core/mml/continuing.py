@@ -1,0 +1,297 @@
+"""Continuing a run: its stored config counts, and an override may only say *where* it goes on, never change what it is.
+
+Pure functions of overrides and plain configs, and at the end the glue that reads the run folder. Nothing is written.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, flag_override
+
+from mml.core.scripts.exceptions import ContinueError
+from mml.core.scripts.run_folder import CONFIG_FILE, OVERRIDES_FILE, RUNS_FOLDER
+from mml.core.scripts.runs import (
+    CONTINUABLE,
+    DAMAGED,
+    FINISHED,
+    RunInfo,
+    latest_continuable,
+    list_runs,
+    project_runs,
+    read_run,
+    run_folders,
+)
+from mml.core.scripts.utils import did_you_mean
+
+LATEST = "latest"
+CONTINUE = "continue"
+# Keys that say where a run goes on, not what it is; the first three also say where the run is found.
+LOCATION_KEYS = ("proj", "out_dir", "data_dir")
+WHERE_KEYS = ("trainer.devices", "trainer.accelerator", "sampling.num_workers")
+WHERE_GROUPS = ("logging", "sys", "runner")
+_MISSING = object()
+_MOST_LINES = 12
+_LOOK_BACK = 50
+
+Compose = Callable[[list[str]], DictConfig]
+
+
+class Difference(NamedTuple):
+    """A key whose value is not that of the run.
+
+    Attributes:
+        key: dotted key.
+        has: value in the run.
+        asked: value asked for.
+    """
+
+    key: str
+    has: Any
+    asked: Any
+
+
+def find_continue(overrides: Sequence[str]) -> str | None:
+    """Return the run that overrides ask to continue, None if they ask for none."""
+    asked = [override for override in overrides if _key_text(override) == CONTINUE]
+    if not asked or (value := _parse(asked[-1]).value()) is None:
+        return None
+    return str(value)
+
+
+def is_where(key: str) -> bool:
+    """Tell whether a key says where a run goes on, so that it may change."""
+    return key in LOCATION_KEYS or key in WHERE_KEYS or key.partition(".")[0] in WHERE_GROUPS
+
+
+def merge_overrides(stored: Sequence[str], asked: Sequence[str]) -> list[str]:
+    """Return `stored` followed by `asked`, where of two overrides for one key only the later stays."""
+    merged: dict[str, str] = {}
+    for override in (*stored, *asked):
+        key = _parse(override).get_key_element().lstrip("+~")
+        merged.pop(key, None)
+        merged[key] = override
+    return list(merged.values())
+
+
+def differences(has: Mapping[str, Any], asked: Mapping[str, Any]) -> list[Difference]:
+    """Compare two configs, leaf by leaf; a list is a leaf, and a key that one of them lacks has `<nothing>`."""
+    left, right = _flatten(has), _flatten(asked)
+    found = (Difference(key, left.get(key, _MISSING), right.get(key, _MISSING)) for key in left | right)
+    return [difference for difference in found if difference.has != difference.asked]
+
+
+def refusal(run: str, changes: Sequence[Difference]) -> str:
+    """Return the message for changes that can't be applied to a run: a table, and what to do."""
+    rows = [("key", "run has", "you asked for")]
+    rows += [(change.key, _show(change.has), _show(change.asked)) for change in changes[:_MOST_LINES]]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    lines = [f"  {key:<{widths[0]}}  {has:<{widths[1]}}  {asked}".rstrip() for key, has, asked in rows]
+    if len(changes) > _MOST_LINES:
+        lines.append(f"  ... and {len(changes) - _MOST_LINES} more")
+    may = ", ".join([*WHERE_KEYS, *(f"{group}.*" for group in WHERE_GROUPS), "data_dir"])
+    return "\n".join(
+        [
+            f"Run '{run}' can only be continued as it is; it was not touched.",
+            *lines,
+            f"Leave this out to continue it, or start a new run. What may change: {may}.",
+        ]
+    )
+
+
+def pick_run(name: str, proj_path: Path) -> RunInfo:
+    """Return the run of a project that `name` means, the newest that can be continued for `latest`.
+
+    A running one is returned, too: its lock refuses a second owner and says who holds it.
+
+    Raises:
+        ContinueError: there is none, or it is finished or damaged; names those that can be continued.
+    """
+    if name == LATEST:
+        if run := latest_continuable(proj_path):
+            return run
+        raise ContinueError(_nothing_open(proj_path))
+    names = {folder.name: folder for folder in run_folders(proj_path)}
+    if name not in names:
+        msg = f"There is no run '{name}' in {proj_path / RUNS_FOLDER}. {_near(name, names)} {_offer(proj_path)}"
+        raise ContinueError(" ".join(msg.split()))
+    run = read_run(names[name])
+    if run.state == FINISHED:
+        msg = f"Run '{name}' of project '{run.project}' is finished; nothing is left to continue. {_offer(proj_path)}"
+        raise ContinueError(msg.strip())
+    if run.state == DAMAGED:
+        msg = f"Run '{name}' of project '{run.project}' can't be continued: {run.error} {_offer(proj_path)}"
+        raise ContinueError(msg.strip())
+    return run
+
+
+def continued_config(compose: Compose, overrides: Sequence[str], run: str) -> DictConfig:
+    """Return the stored config of a run with the changes of *where* that overrides ask for.
+
+    Args:
+        compose: makes the config of overrides.
+        overrides: all that were given, also `continue=...` and those that say where the run lies.
+        run: `latest`, the name of a run, or `<project>/<run>`.
+
+    Raises:
+        ContinueError: there is no such run, it is finished, its records can't be read, or an override would change it.
+    """
+    asked = [override for override in overrides if _key_text(override) != CONTINUE]
+    proj, name = _split_run(run, asked)
+    place = [override for override in asked if _key_text(override) in LOCATION_KEYS]
+    place += [f"proj='{proj}'"] if proj and not any(_key_text(override) == "proj" for override in place) else []
+    located = compose(place)
+    proj_path = Path(located.out_dir) / str(located.proj)
+    info = pick_run(name, proj_path)
+    stored = read_stored(info.path)
+    others = [override for override in asked if override not in place]
+    composed = located
+    if others:
+        composed, changes = _compare(compose, info, asked)
+        _apply(stored, changes)
+    stored.update({"proj": located.proj, "out_dir": located.out_dir, CONTINUE: info.name})
+    if any(_key_text(override) == "data_dir" for override in place):
+        stored["data_dir"] = located.data_dir
+    return _with_hydra(composed, stored)
+
+
+def read_stored(folder: Path) -> DictConfig:
+    """Return the config that a run was started with.
+
+    Raises:
+        ContinueError: it is missing or damaged.
+    """
+    stored = _read_yaml(folder / CONFIG_FILE)
+    if not isinstance(stored, dict):
+        msg = f"{folder / CONFIG_FILE} holds no config. The run can't be continued; start a new one."
+        raise ContinueError(msg)
+    return OmegaConf.create(stored)
+
+
+def read_overrides(folder: Path) -> list[str]:
+    """Return the overrides that a run was started with.
+
+    Raises:
+        ContinueError: they are missing or damaged.
+    """
+    overrides = _read_yaml(folder / OVERRIDES_FILE)
+    if not isinstance(overrides, list):
+        msg = f"{folder / OVERRIDES_FILE} holds no list of overrides; continue the run without overrides."
+        raise ContinueError(msg)
+    return [str(override) for override in overrides]
+
+
+def _compare(compose: Compose, run: RunInfo, asked: list[str]) -> tuple[DictConfig, list[Difference]]:
+    """Compose a run's overrides with and without those asked for; return the former and what may and does change."""
+    started = [override for override in read_overrides(run.path) if _key_text(override) != CONTINUE]
+    hydras = [override for override in asked if _key_text(override).startswith("hydra.")]
+    try:
+        base = compose([*started, *hydras])
+    except HydraException as error:
+        msg = (
+            f"What run '{run.name}' was started with can't be composed any more: {error} Continue it without overrides."
+        )
+        raise ContinueError(msg) from error
+    composed = compose(merge_overrides(started, asked))
+    changes = differences(_plain(base), _plain(composed))
+    if refused := [change for change in changes if not is_where(change.key)]:
+        raise ContinueError(refusal(run.name, refused))
+    return composed, changes
+
+
+def _apply(stored: DictConfig, changes: Iterable[Difference]) -> None:
+    for key, _, asked in changes:
+        if key in LOCATION_KEYS:
+            continue
+        if asked is _MISSING:
+            parent, _, last = key.rpartition(".")
+            OmegaConf.select(stored, parent).pop(last, None)
+        else:
+            OmegaConf.update(stored, key, asked, force_add=True)
+
+
+def _with_hydra(composed: DictConfig, stored: DictConfig) -> DictConfig:
+    """Return a composed config whose keys, apart from Hydra's, are those of a stored one."""
+    with flag_override(composed, ["struct", "readonly"], [False, False]):
+        for key in [key for key in composed if key != "hydra"]:
+            del composed[key]
+        for key in stored:
+            composed[key] = stored._get_node(key)
+    return composed
+
+
+def _split_run(run: str, overrides: Sequence[str]) -> tuple[str | None, str]:
+    """Split `<project>/<run>`; the project is None when only the run is named."""
+    proj, _, name = run.rpartition("/")
+    given = [str(_parse(override).value()) for override in overrides if _key_text(override) == "proj"]
+    if proj and given and given[-1] != proj:
+        msg = f"continue={run} and proj={given[-1]} name two projects. Leave one of them out."
+        raise ContinueError(msg)
+    return proj or None, name
+
+
+def _nothing_open(proj_path: Path) -> str:
+    """Say why there is nothing to continue in a project, and where there is."""
+    folders = run_folders(proj_path)
+    if not folders:
+        reason = f"There is no run in {proj_path / RUNS_FOLDER}."
+    else:
+        newest = read_run(folders[-1])
+        reason = (
+            f"No run of project '{newest.project}' waits to be continued; the newest is {newest.state}: {newest.name}."
+        )
+    return f"{reason} {_offer(proj_path)}".strip()
+
+
+def _offer(proj_path: Path) -> str:
+    """Name the newest runs that can be continued: of this project or, without one, of the others beside it."""
+    here = [run for run in project_runs(proj_path, newest=_LOOK_BACK) if run.state in CONTINUABLE]
+    runs = here or [run for run in list_runs(proj_path.parent, newest=_LOOK_BACK) if run.state in CONTINUABLE]
+    commands = [f"mml continue {run.name}" + f" proj={run.project}" * (run.project != "default") for run in runs[-5:]]
+    return f"What can be continued: {'; '.join(reversed(commands))}." if commands else ""
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    return did_you_mean(name, names) if difflib.get_close_matches(name, names, n=1, cutoff=0.55) else ""
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        msg = f"{path} can't be read: {error}. The run can't be continued with it; start a new one."
+        raise ContinueError(msg) from error
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items() if key != "hydra"}
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        flat.update(_flatten(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value})
+    return flat
+
+
+def _show(value: Any) -> str:
+    if value is _MISSING:
+        return "<nothing>"
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _key_text(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~").strip()
+
+
+def _parse(override: str) -> Override:
+    return OverridesParser.create().parse_override(override)

@@ -1,0 +1,203 @@
+"""mml as a Hydra application: every flag of Hydra works, a run is composed once, and errors are said in mml's words."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.utils import get_args_parser
+from hydra.core.utils import JobStatus, run_job
+from hydra.types import HydraContext, RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from mml.config_loading import CONFIG_NAME, CONFIG_TREE, MMLConfigLoader, MMLHydra, folder_source, make_hydra
+from mml.continuing import CONTINUE, LATEST, find_continue
+from mml.core.scripts.environment import load_env
+from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
+from mml.core.scripts.plugins import broken_plugins, load_plugins
+from mml.outcome import tell
+from mml.sweeping import Jobs
+
+VERBS = ("help", CONTINUE)
+
+
+def run_words(words: Sequence[str]) -> None:
+    """Carry out the words of a command line that is no help: run, sweep, continue, or show the config.
+
+    Raises:
+        MMLMisconfigurationException: what the words ask for can't be done.
+        Exception: whatever the run raises.
+    """
+    flags = parse_flags(words)
+    load_env()
+    if flags.shell_completion:
+        from mml.completion import complete
+
+        return complete(flags)
+    hydra = open_tree(flags)
+    try:
+        flags.overrides = named_mode(flags.overrides, hydra.config_loader)
+        check_flags(flags)
+        _carry_out(flags, hydra)
+    except Exception as error:
+        said = in_own_words(error, hydra.config_loader)
+        if said is error:
+            raise
+        raise said from error
+    return None
+
+
+def in_own_words(error: Exception, loader: MMLConfigLoader) -> Exception:
+    """Return the error that says what is wrong with the config, or the same one if a step of a run raised it."""
+    if hasattr(error, "continue_command"):
+        return error
+    from mml.config_errors import explain  # wanted only when something is wrong
+
+    return explain(error, loader) or error
+
+
+def parse_flags(words: Sequence[str]) -> argparse.Namespace:
+    """Return Hydra's flags and, as `overrides`, all other words; `mml continue` becomes the override it stands for.
+
+    Raises:
+        MMLMisconfigurationException: a flag that nobody knows, or one without its value.
+    """
+
+    def refuse(message: str) -> NoReturn:
+        raise MMLMisconfigurationException(message[0].upper() + message[1:] + ". See `mml --help`.")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign] # argparse would print all of Hydra's flags and exit
+    flags, unknown = parser.parse_known_intermixed_args(list(words))
+    if unknown:
+        options = [option for action in parser._actions for option in action.option_strings]
+        raise UnknownNameError(unknown[0], kind="flag", known=[name for name in options if name.startswith("--")])
+    if flags.config_dir:
+        flags.overrides.append(f"hydra.searchpath=['{folder_source(flags.config_dir)}']")
+    if flags.overrides and flags.overrides[0] == CONTINUE:
+        flags.overrides = expand_continue(flags.overrides[1:])
+    return flags
+
+
+def expand_continue(words: Sequence[str]) -> list[str]:
+    """Return the overrides that the words after `mml continue` stand for."""
+    named, others = ([words[0]], words[1:]) if words and "=" not in words[0] else ([LATEST], words)
+    return [f"{CONTINUE}='{named[0]}'", *others]
+
+
+def open_tree(flags: argparse.Namespace) -> MMLHydra:
+    """Return Hydra over the config tree and the folders of all plugins that work; others are named on stderr."""
+    for report in broken_plugins(load_plugins()):
+        tell(f"Warning: {report}")
+    return make_hydra(CONFIG_TREE if flags.config_path is None else folder_source(flags.config_path))
+
+
+def named_mode(overrides: Sequence[str], loader: MMLConfigLoader) -> list[str]:
+    """Return overrides in which a first word without `=` is read as the mode: `train` is `mode=train`.
+
+    Raises:
+        UnknownNameError: there is no such mode.
+        MMLMisconfigurationException: two modes are asked for.
+    """
+    if not overrides or "=" in overrides[0] or overrides[0].startswith("~"):
+        return list(overrides)
+    word, *others = overrides
+    if not loader.repository.config_exists(f"mode/{word}"):
+        loader.composing = tuple(others)
+        modes = loader.options("mode")
+        if word not in modes:
+            raise UnknownNameError(word, kind="mode", known=[*modes, *VERBS], fix="`mml --help` explains them.")
+    for override in others:
+        if override.startswith("mode=") and override != f"mode={word}":
+            msg = f"Two modes are asked for: '{word}' and '{override}'. Leave one of them out."
+            raise MMLMisconfigurationException(msg)
+    return [f"mode={word}", *(override for override in others if override != f"mode={word}")]
+
+
+def check_flags(flags: argparse.Namespace) -> None:
+    """Refuse flags that don't go together.
+
+    Raises:
+        MMLMisconfigurationException: names the flags and the fix.
+    """
+    jobs = {"--run": flags.run, "--multirun": flags.multirun, "--cfg": flags.cfg, "--info": flags.info}
+    asked = [flag for flag, value in jobs.items() if value]
+    fault = None
+    if len(asked) > 1:
+        fault = f"{' and '.join(asked)} can't be asked for at once. Leave one of them out."
+    elif flags.resolve and not flags.cfg:
+        fault = "--resolve belongs to --cfg. Leave it out, or add --cfg job."
+    elif flags.package and not flags.cfg:
+        fault = "--package belongs to --cfg. Leave it out, or add --cfg job."
+    elif flags.experimental_rerun:
+        fault = "--experimental-rerun is not for mml, which keeps the config of every run: use `mml continue <run>`."
+    elif find_continue(flags.overrides) is not None:
+        fault = _continue_fault(flags)
+    elif asked in ([], ["--run"], ["--multirun"]) and flags.config_name is None and not _has_mode(flags.overrides):
+        fault = "Which mode? Say it first, e.g. `mml train ...` or `mml info ...`; `mml --help` lists the modes."
+    if fault:
+        raise MMLMisconfigurationException(fault)
+
+
+def _continue_fault(flags: argparse.Namespace) -> str | None:
+    given = {"--multirun": flags.multirun, "--config-name": flags.config_name, "--config-path": flags.config_path}
+    for flag, value in given.items():
+        if value:
+            return f"{flag} does not go with `continue`: one run goes on, as it was configured. Leave one of them out."
+    return None
+
+
+def _has_mode(overrides: Sequence[str]) -> bool:
+    return any(override.partition("=")[0] == "mode" for override in overrides)
+
+
+def _carry_out(flags: argparse.Namespace, hydra: MMLHydra) -> None:
+    name = flags.config_name or CONFIG_NAME
+    if flags.hydra_help:
+        hydra.hydra_help(config_name=name, args_parser=get_args_parser(), args=flags)
+    elif flags.cfg:
+        hydra.show_cfg(name, flags.overrides, flags.cfg, flags.package, flags.resolve)
+    elif flags.info:
+        hydra.show_info(flags.info, config_name=name, overrides=flags.overrides)
+    elif flags.multirun or "hydra.mode=MULTIRUN" in flags.overrides:
+        _sweep(hydra, name, flags.overrides)
+    else:
+        _run(hydra, name, flags.overrides)
+
+
+def _run(hydra: MMLHydra, name: str, overrides: list[str]) -> None:
+    """Compose and run one job, as `Hydra.run` does; `hydra.main` would compose twice."""
+    cfg = hydra.compose_config(name, overrides, RunMode.RUN)
+    if cfg.hydra.mode == RunMode.MULTIRUN:
+        return _sweep(hydra, name, overrides)
+    _refuse_idle_space(cfg)
+    cfg.hydra.mode = RunMode.RUN
+    callbacks = Callbacks(cfg)
+    callbacks.on_run_start(config=cfg, config_name=name)
+    context = HydraContext(config_loader=hydra.config_loader, callbacks=callbacks)
+    job = run_job(start, cfg, job_dir_key="hydra.run.dir", job_subdir_key=None, hydra_context=context)
+    callbacks.on_run_end(config=cfg, config_name=name, job_return=job)
+    if job.status == JobStatus.FAILED:
+        raise job._return_value  # the property would print a line of its own
+    return None
+
+
+def _sweep(hydra: MMLHydra, name: str, overrides: list[str]) -> None:
+    if "hydra.mode=MULTIRUN" not in overrides:
+        overrides.append("hydra.mode=MULTIRUN")
+    jobs = Jobs(start, lambda error: in_own_words(error, hydra.config_loader))
+    jobs.finish(lambda: hydra.multirun(config_name=name, task_function=jobs, overrides=overrides))
+
+
+def _refuse_idle_space(cfg: DictConfig) -> None:
+    choice = cfg.hydra.runtime.choices.get("search_space")
+    if choice not in (None, "none"):
+        msg = f"search_space={choice} names values to try: add --multirun."
+        raise MMLMisconfigurationException(msg)
+
+
+def start(cfg: DictConfig) -> Any:
+    """Instantiate the scheduler that a config names, run it and return its return value."""
+    scheduler = instantiate(cfg.mode.scheduler, cfg, _recursive_=False)
+    return scheduler.run()

@@ -1,0 +1,49 @@
+"""How a command ends for the user: what is said about an error, last the command that continues, and the exit code."""
+
+import sys
+
+from mml.core.scripts.exceptions import Interrupted, MMLError, MMLMisconfigurationException, RunLockedError
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def report_error(error: BaseException) -> int:
+    """Tell the user what went wrong, last the command that continues, and return the exit code."""
+    command = getattr(error, "continue_command", None)
+    tell(describe(error))
+    if trace := getattr(error, "traceback_file", None):
+        tell(f"The traceback is in {trace}")
+    if command:
+        tell(f"Continue with:\n{command}")
+    return exit_code(error)
+
+
+def describe(error: BaseException) -> str:
+    """Return what to tell the user about an error; one that nobody foresaw and no run recorded brings its traceback."""
+    if isinstance(error, Interrupted | KeyboardInterrupt):
+        return f"Interrupted ({error if isinstance(error, Interrupted) else 'SIGINT'})."
+    if isinstance(error, MMLError):
+        return "\n".join([f"Error: {error}", *getattr(error, "__notes__", [])])
+    if hasattr(error, "traceback_file"):
+        return "\n".join([f"Error: {type(error).__name__}: {error}", *getattr(error, "__notes__", [])])
+    import traceback
+
+    return "".join(traceback.format_exception(error)).rstrip()
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code of an error; a step that fails is a failure, whatever its error says."""
+    if isinstance(error, Interrupted):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, RunLockedError):
+        return WRONG_USAGE
+    wrong = isinstance(error, MMLMisconfigurationException) and not getattr(error, "continue_command", None)
+    return WRONG_USAGE if wrong else FAILED
+
+
+def tell(text: str) -> None:
+    """Write a line for the user to stderr."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
