@@ -86,12 +86,11 @@ def layers(session: nox.Session) -> None:
 @nox.session(reuse_venv=False)
 def wheel(session: nox.Session) -> None:
     """Build sdist and wheel, install the wheel in an empty environment and use it from an empty folder."""
-    built = Path(session.create_tmp()) / "dist"
+    built, clean = CACHES / "dist", CACHES / "clean"
     shutil.rmtree(built, ignore_errors=True)
     session.install(*dependencies("wheel"))
-    # Without an argument, `build` makes the wheel from the sdist.
+    # `build` makes the wheel from the sdist, unless told otherwise.
     session.run("python", "-m", "build", "--outdir", str(built), str(ROOT))
-    clean = built.parent / "clean"
     new_environment(session, clean)
     (package,) = built.glob("*.whl")
     session.run(python_of(clean), "-m", "pip", "install", "-qq", str(package), external=True)
@@ -113,7 +112,7 @@ def docs(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure mml beside its peers and print the ratios; name scripts to run only these: `nox -s bench -- start`."""
     shared_environment(session)
-    names = session.posargs or sorted(script.stem for script in (ROOT / "benchmarks").glob("bench_*.py"))
+    names = session.posargs or sorted(script.stem for script in (ROOT / "benchmarks").glob("[!_]*.py"))
     for name in names:
         run(session, "-m", f"benchmarks.{name}")
 
