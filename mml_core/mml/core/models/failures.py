@@ -1,0 +1,44 @@
+"""What goes wrong inside torch and Lightning, told in the user's words."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.memory import is_oom_error
+
+from mml.core.scripts.exceptions import MMLError, MMLMisconfigurationException
+
+
+@contextmanager
+def explained_failures() -> Iterator[None]:
+    """Turn failures that have a well-known cause into errors that name it and what helps.
+
+    Raises:
+        MMLError: memory ran out, or a process that loads images died.
+        MMLMisconfigurationException: Lightning refuses a setting.
+    """
+    try:
+        yield
+    except MisconfigurationException as error:
+        msg = f"Lightning refuses the settings: {error} See `mml help trainer` and `mml help callbacks`."
+        raise MMLMisconfigurationException(msg) from error
+    except RuntimeError as error:
+        if message := _explanation(error):
+            raise MMLError(message) from error
+        raise
+
+
+def _explanation(error: RuntimeError) -> str | None:
+    text = str(error)
+    if is_oom_error(error) or isinstance(error, MemoryError):
+        return (
+            f"Memory ran out: {text.partition(chr(10))[0]} Use a smaller sampling.batch_size (with "
+            "trainer.accumulate_grad_batches to make up for it), trainer.precision=bf16-mixed, or a smaller arch."
+        )
+    if match := re.search(r"DataLoader worker \(pid\(?s?\)? ?[\d, ]+\)", text):
+        return (
+            f"{match[0]} died, mostly for want of memory, of which every process that loads images needs its share: "
+            "use a smaller sampling.num_workers (0: none) or sampling.batch_size."
+        )
+    return None

@@ -1,0 +1,175 @@
+"""The trainer: Lightning's, set up by the groups `trainer`, `callbacks` and `logging`, and quiet beside mml's view."""
+
+import inspect
+import logging
+import warnings
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from omegaconf import DictConfig, OmegaConf
+
+from mml.core.models.assembly import named
+from mml.core.models.callbacks import MetricHistory
+from mml.core.models.failures import explained_failures
+from mml.core.models.metrics import direction
+from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
+
+# Advice of Lightning that mml's defaults and displays answer already; message (start of a pattern) by message.
+_ANSWERED = (
+    r"The '\w+_dataloader' does not have many workers",
+    r"The number of training batches \(\d+\) is smaller than the logging interval",
+    r"Checkpoint directory .* exists and is not empty",
+    r"You defined a `validation_step` but have no `val_dataloader`",
+    r"`LightningModule.configure_optimizers` returned `None`",
+)
+
+
+class Trainer(lightning.Trainer):
+    """Lightning's trainer, which knows the history of its training.
+
+    Attributes:
+        history: one mapping per epoch of what was measured; empty unless collecting was asked for.
+    """
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """Return one mapping per epoch: `epoch`, `lr` and metrics by name."""
+        found = [callback for callback in self.callbacks if isinstance(callback, MetricHistory)]  # type: ignore[attr-defined] # set by a connector
+        return found[0].rows if found else []
+
+
+def build_trainer(
+    cfg: DictConfig, *, callbacks: Sequence[Callback], root: Path, logger: Logger | None = None
+) -> Trainer:
+    """Return the trainer that the `trainer` group describes.
+
+    Args:
+        cfg: the whole config.
+        callbacks: all callbacks.
+        root: folder for whatever Lightning writes unasked.
+        logger: gets metrics, None for nobody.
+
+    Raises:
+        MMLMisconfigurationException: a key or a value that Lightning or this machine does not know.
+    """
+    settings: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment] # a mapping
+    _check_keys(settings)
+    if not OmegaConf.select(cfg, "sys.allow_gpu", default=True):
+        settings["accelerator"] = "cpu"
+    _silence()
+    try:
+        with explained_failures():
+            trainer = Trainer(
+                **settings,
+                callbacks=list(callbacks),
+                logger=logger or False,
+                default_root_dir=root,
+                enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+            )
+    except (TypeError, ValueError, RuntimeError) as error:
+        msg = f"The trainer group can't be used on this machine: {error} See `mml help trainer`."
+        raise MMLMisconfigurationException(msg) from error
+    # Determinism must not cost a fill of every new tensor: nothing here reads memory that it has not written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a module property
+    return trainer
+
+
+def build_callbacks(entries: DictConfig | None, monitor: str, improving: str) -> list[Callback]:
+    """Return the callbacks of the `callbacks` group.
+
+    Args:
+        entries: name -> config with `_target_`; a key `monitor` that is null becomes the monitored metric, and a key
+            `mode` that is null its direction.
+        monitor: the metric that is watched.
+        improving: `"min"` or `"max"`.
+
+    Raises:
+        MMLMisconfigurationException: a callback refuses its settings.
+    """
+    callbacks = []
+    for name, entry in named(entries):
+        unset = {"monitor": monitor, "mode": improving}
+        settings = {key: value for key, value in unset.items() if key in entry and entry[key] is None}
+        try:
+            callbacks.append(instantiate(entry, **settings))
+        except Exception as error:
+            # Hydra hides the class of whatever a constructor raises behind its own error.
+            msg = f"Callback callbacks.{name} refuses its settings: {error}"
+            raise MMLMisconfigurationException(msg) from error
+    return callbacks
+
+
+def keep_best(monitor: str, improving: str, path: Path, others: Iterable[Callback]) -> ModelCheckpoint:
+    """Return a callback that keeps the weights of the epoch with the best value of a metric.
+
+    Args:
+        monitor: the metric.
+        improving: `"min"` or `"max"`.
+        path: the file to write.
+        others: the other callbacks, of which one may want to have its own weights in the file.
+    """
+    return ModelCheckpoint(
+        dirpath=path.parent,
+        filename=path.stem,
+        monitor=monitor,
+        mode=improving,
+        save_top_k=1,
+        # Averaged weights only get into whole checkpoints.
+        save_weights_only=not any(isinstance(callback, WeightAveraging) for callback in others),
+        enable_version_counter=False,
+    )
+
+
+def kept_epoch(trainer: lightning.Trainer) -> tuple[Path | None, float | None]:
+    """Return the file with the weights of the best epoch, and its value; None for the last one, which the model has."""
+    keeper = trainer.checkpoint_callback
+    if not isinstance(keeper, ModelCheckpoint) or not keeper.best_model_path:
+        return None, None
+    score = keeper.best_model_score
+    return Path(keeper.best_model_path), None if score is None else float(score)
+
+
+def tensorboard_logger(cfg: DictConfig, folder: Path | None, name: str) -> Logger | None:
+    """Return a logger for TensorBoard if it is wanted and installed and there is a run folder, else None."""
+    wanted = OmegaConf.select(cfg, "logging.tensorboard", default=False)
+    if not wanted or folder is None or find_spec("tensorboard") is None:
+        return None
+    return TensorBoardLogger(save_dir=folder, name="tensorboard", version=name)
+
+
+def resolved_direction(cfg: DictConfig, monitor: str) -> str:
+    """Return `"min"` or `"max"`: what `mode.direction` says, or for `auto` what the metric's name tells.
+
+    Raises:
+        UnknownNameError: `mode.direction` is something else.
+    """
+    wanted = str(OmegaConf.select(cfg, "mode.direction", default="auto"))
+    if wanted not in ("auto", "min", "max"):
+        raise UnknownNameError(wanted, kind="value of mode.direction", known=["auto", "min", "max"])
+    return direction(monitor) if wanted == "auto" else wanted
+
+
+def _check_keys(settings: dict[str, Any]) -> None:
+    """Refuse keys that Lightning's trainer does not know, or that mml sets itself."""
+    ours = {"self", "callbacks", "logger", "default_root_dir", "enable_checkpointing", "enable_progress_bar"}
+    known = inspect.signature(lightning.Trainer.__init__).parameters.keys() - ours
+    for key in settings:
+        if key not in known:
+            raise UnknownNameError(key, kind="key of trainer", known=known)
+
+
+def _silence() -> None:
+    for package in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(package).setLevel(logging.WARNING)
+    for message in _ANSWERED:
+        warnings.filterwarnings("ignore", message)

@@ -1,0 +1,82 @@
+"""Tuning before training: Lightning's tuner looks for batch size and learning rate, silently and in temporary files."""
+
+import contextlib
+import io
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import lightning
+from lightning.pytorch.tuner.tuning import Tuner
+
+from mml.core.scripts.exceptions import MMLError
+
+logger = logging.getLogger(__name__)
+
+
+def tune(
+    settings: Mapping[str, Any],
+    trainer: lightning.Trainer,
+    model: lightning.LightningModule,
+    datamodule: lightning.LightningDataModule,
+) -> dict[str, Any]:
+    """Look for a batch size, then a learning rate, and set them in place.
+
+    Args:
+        settings: the `tune` group.
+        trainer: is used for short trainings, and is as before afterwards.
+        model: gets `lr`; its weights are as before afterwards.
+        datamodule: gets `batch_size`.
+
+    Returns:
+        What was found: `batch_size` and `lr`, each only if it was looked for.
+
+    Raises:
+        MMLError: no learning rate could be found.
+    """
+    found: dict[str, Any] = {}
+    tuner = Tuner(trainer)
+    # The learning rate depends on the batch size, so the batch size comes first.
+    if settings.get("batch_size"):
+        found["batch_size"] = _batch_size(tuner, settings, model, datamodule)
+    if settings.get("lr"):
+        found["lr"] = _learning_rate(tuner, settings, model, datamodule)
+    for name, value in found.items():
+        logger.info("Tuning found %s=%s.", name, value)
+    return found
+
+
+def _batch_size(tuner: Tuner, settings: Mapping[str, Any], model: Any, datamodule: Any) -> int:
+    largest = int(settings["max_batch_size"])
+    with _without_bars():
+        tuner.scale_batch_size(
+            model, datamodule=datamodule, mode="power", init_val=int(settings["min_batch_size"]), max_val=largest
+        )
+    datamodule.batch_size = min(datamodule.batch_size, largest)
+    return int(datamodule.batch_size)
+
+
+def _learning_rate(tuner: Tuner, settings: Mapping[str, Any], model: Any, datamodule: Any) -> float:
+    with _without_bars():
+        finder = tuner.lr_find(
+            model,
+            datamodule=datamodule,
+            min_lr=float(settings["min_lr"]),
+            max_lr=float(settings["max_lr"]),
+            num_training=int(settings["lr_steps"]),
+            update_attr=False,
+        )
+    suggestion = finder.suggestion() if finder is not None else None
+    if suggestion is None:
+        msg = (
+            "No learning rate was found: too few steps before the loss grew. Use a larger tune.lr_steps, a smaller "
+            "tune.max_lr, or tune=none with optimizer.lr."
+        )
+        raise MMLError(msg)
+    model.lr = suggestion
+    return float(suggestion)
+
+
+def _without_bars() -> contextlib.AbstractContextManager[Any]:
+    """Keep the tuner's own progress bar, which it writes to standard error, off the display."""
+    return contextlib.redirect_stderr(io.StringIO())

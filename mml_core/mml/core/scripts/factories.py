@@ -1,0 +1,123 @@
+"""Factories: what the base scheduler's create_* methods call. What they need is imported when it is made."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from mml.core.data_loading.file_manager import MMLFileManager
+from mml.core.data_loading.task_struct import TaskStruct
+from mml.core.scripts.progress import RunProgress
+
+if TYPE_CHECKING:
+    import lightning
+
+    from mml.core.data_loading.lightning_datamodule import MultiTaskDataModule
+    from mml.core.models.lightning_single_frame import SingleFrameLightningModule
+
+
+def create_trainer(  # noqa: PLR0913 # the public way to a trainer; all but the config by keyword, most with a default
+    cfg: DictConfig,
+    *,
+    fm: MMLFileManager,
+    progress: RunProgress,
+    seed: int,
+    monitor: str | None = None,
+    metrics_callback: bool = False,
+    name: str | None = None,
+) -> "lightning.Trainer":
+    """Return a trainer as the groups `trainer`, `callbacks` and `logging` describe it.
+
+    Args:
+        cfg: the composed config.
+        fm: gives the paths of checkpoints.
+        progress: shows epochs and batches.
+        seed: of the step; every epoch is seeded from it and its number.
+        monitor: metric that decides which epoch is kept; by default `mode.monitor`. Without one, or with
+            `mode.keep=last`, the model just has the weights of the last epoch.
+        metrics_callback: whether the metrics of each epoch are collected in `trainer.history`.
+        name: of the training in TensorBoard and temporary files, one file name; by default made of the seed.
+
+    Raises:
+        MMLMisconfigurationException: a setting that Lightning or this machine does not know.
+    """
+    from mml.core.models import training
+    from mml.core.models.callbacks import EpochSeed, MetricHistory
+    from mml.core.models.progress_callback import LightningProgress
+
+    name = name or f"training_{seed}"
+    watched = monitor or OmegaConf.select(cfg, "mode.monitor", default=None)
+    improving = training.resolved_direction(cfg, watched or "loss")
+    callbacks = training.build_callbacks(cfg.get("callbacks"), watched or "val/loss", improving)
+    if watched and OmegaConf.select(cfg, "mode.keep", default="best") != "last":
+        path = fm.construct_saving_path(None, "checkpoints", task_name=name, file_name="best.ckpt")
+        callbacks.append(training.keep_best(watched, improving, path, callbacks))
+    callbacks += [MetricHistory()] if metrics_callback else []
+    return training.build_trainer(
+        cfg,
+        callbacks=[EpochSeed(seed), *callbacks, LightningProgress(progress)],
+        root=fm.temp_path,
+        logger=training.tensorboard_logger(cfg, fm.log_path, name),
+    )
+
+
+def create_model(cfg: DictConfig, structs: Sequence[TaskStruct]) -> "SingleFrameLightningModule":
+    """Return the model that `arch`, `loss`, `optimizer`, `lr_scheduler` and `metrics` describe, a head for each task.
+
+    Raises:
+        UnknownNameError: a timm model that does not exist.
+        MissingWeightsError: pretrained weights that are neither here nor within reach.
+        MMLMisconfigurationException: a setting that does not fit the tasks.
+    """
+    from mml.core.data_loading.preprocessing import image_shape
+    from mml.core.models.assembly import build_backbone, build_recipe
+    from mml.core.models.lightning_single_frame import SingleFrameLightningModule
+
+    tasks = list(structs)
+    channels, height, width = image_shape(tasks, cfg)
+    recipe = build_recipe(cfg)
+    model = build_backbone(cfg.arch, in_chans=channels, image_size=(height, width))
+    return SingleFrameLightningModule(tasks, model, recipe)
+
+
+def create_datamodule(
+    cfg: DictConfig,
+    structs: Sequence[TaskStruct],
+    fold: int = 0,
+    fm: MMLFileManager | None = None,  # noqa: ARG001 # where a data module that keeps files would get their paths
+    seed: int | None = None,
+    progress: RunProgress | None = None,
+) -> "MultiTaskDataModule":
+    """Return the data of tasks, with one fold held out for validation.
+
+    Args:
+        cfg: the composed config; `sampling`, `augmentations` and `preprocessing` are read.
+        structs: the tasks.
+        fold: the fold held out.
+        fm: the file manager.
+        seed: of the order of samples and of augmentations; by default the config's.
+        progress: shows the decoding of images that are kept decoded.
+
+    Raises:
+        MMLMisconfigurationException: a task has no such fold, or a setting can't be used.
+    """
+    from mml.core.data_loading.lightning_datamodule import MultiTaskDataModule
+
+    seed = int(cfg.seed) if seed is None else seed
+    return MultiTaskDataModule(cfg, list(structs), fold, seed=seed, progress=progress)
+
+
+def lightning_tune(
+    cfg: DictConfig,
+    trainer: "lightning.Trainer",
+    model: "SingleFrameLightningModule",
+    datamodule: "MultiTaskDataModule",
+) -> dict[str, Any]:
+    """Look for a batch size and a learning rate as `tune` asks for, and set them in data module and model.
+
+    Returns:
+        What was found: `batch_size` and `lr`, each only if it was looked for.
+    """
+    from mml.core.models.tuning import tune
+
+    return tune(cfg.get("tune") or {}, trainer, model, datamodule)
