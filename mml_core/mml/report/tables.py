@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -33,9 +33,9 @@ class Column(NamedTuple):
     style: Callable[[Any], str] = lambda _: ""
 
 
-def as_table(title: str, columns: Sequence[Column], records: Iterable[Any]) -> Table:
-    """Return a table with one line per record; texts are shown as they are, brackets are no markup."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+def as_table(title: str, columns: Sequence[Column], records: Iterable[Any]) -> RenderableType:
+    """Return a heading and a table with one line per record; texts are shown as they are, brackets are no markup."""
+    table = Table(header_style="bold")
     for column in columns:
         table.add_column(
             column.title,
@@ -45,7 +45,8 @@ def as_table(title: str, columns: Sequence[Column], records: Iterable[Any]) -> T
         )
     for record in records:
         table.add_row(*(Text(column.text(record), column.style(record)) for column in columns))
-    return table
+    # A title of the table itself would be broken at the width of the table.
+    return Group(Text(title, style="bold"), table)
 
 
 def show(*parts: RenderableType) -> None:

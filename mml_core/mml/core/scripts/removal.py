@@ -1,0 +1,117 @@
+"""Removal of holdings: each kind in its own way, never what is in use, and never a file that is not mml's."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mml.core.data_loading.claims import release
+from mml.core.data_loading.cleanup import remove
+from mml.core.data_preparation.publish import Workbench
+from mml.core.scripts.exceptions import MMLError, RunLockedError
+from mml.core.scripts.holdings import CACHE, CREATIONS, RUN_KINDS, TEMP_FOLDER, Holding
+from mml.core.scripts.journal import JOURNAL_FILE
+from mml.core.scripts.run_folder import CONFIG_FILE, ERRORS_FOLDER, LOG_FILE, OVERRIDES_FILE
+from mml.core.scripts.run_lock import LOCK_FILE, RunLock
+from mml.core.scripts.utils import unfinished_writes
+from mml.report.tables import list_text
+
+# In the order of their removal: whatever is left after a kill still tells what became of the run.
+RUN_CONTENTS = (
+    TEMP_FOLDER,
+    ERRORS_FOLDER,
+    "tensorboard",
+    LOG_FILE,
+    OVERRIDES_FILE,
+    CONFIG_FILE,
+    JOURNAL_FILE,
+    LOCK_FILE,
+)
+
+
+def remove_holding(holding: Holding, root: Path, *, keep_claim: bool = False) -> None:
+    """Remove a holding, and the folders that this leaves empty.
+
+    Args:
+        holding: what to remove.
+        root: the folder that stays, however empty.
+        keep_claim: whether the number of a file stays taken, because something still refers to it.
+
+    Raises:
+        MMLError: it is in use, or holds files that are not mml's; the text says so, and it stays.
+        OSError: the system refuses.
+    """
+    if holding.kind in RUN_KINDS.values():
+        _remove_run(holding.path)
+    elif holding.kind == CREATIONS:
+        _remove_creation(holding.path)
+    elif holding.kind == CACHE:
+        _remove_cache(holding.path)
+    else:
+        remove(holding.path)
+        if not keep_claim:
+            release(holding.path)
+    _remove_empty(holding.path.parent, root)
+
+
+def _remove_run(folder: Path) -> None:
+    known = {folder / name for name in RUN_CONTENTS}
+    unfinished = {left for path in known for left in unfinished_writes(path)}
+    _refuse_foreign(f"Run {folder.name}", folder, known | unfinished)
+    lock = RunLock(folder)
+    lock.acquire()
+    try:
+        for path in (*unfinished, *(folder / name for name in RUN_CONTENTS)):
+            remove(path)
+    finally:
+        lock.release()
+    folder.rmdir()
+
+
+def _remove_creation(folder: Path) -> None:
+    tasks = folder.parents[2]
+    bench = Workbench(tasks, folder.parent.name)
+    with bench.locked():
+        bench.discard(folder.name)
+        remove(bench.folder / LOCK_FILE)
+    with suppress(OSError):
+        bench.folder.rmdir()
+
+
+def _remove_cache(folder: Path) -> None:
+    from mml.core.data_loading.image_cache import BEING_BUILT, IMAGES_FILE, LOCK_FILE, RECORD_FILE  # loads NumPy
+
+    lock_file = folder / LOCK_FILE
+    ours = {folder / name for name in (IMAGES_FILE, RECORD_FILE, LOCK_FILE)}
+    ours.update(folder.glob(f"{BEING_BUILT}*"), unfinished_writes(folder / RECORD_FILE))
+    _refuse_foreign(f"Cache {folder}", folder, ours)
+    lock = FileLock(lock_file, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        msg = f"Cache {folder} stays: a run is building it."
+        raise RunLockedError(msg) from error
+    try:
+        for path in ours:
+            remove(path)
+    finally:
+        lock.release()
+    folder.rmdir()
+
+
+def _refuse_foreign(what: str, folder: Path, known: Iterable[Path]) -> None:
+    """Keep a folder that somebody has put files into."""
+    if foreign := sorted(path.name for path in set(folder.iterdir()).difference(known)):
+        msg = f"{what} stays: not mml's are {list_text(foreign)}. Move them out of {folder} first."
+        raise MMLError(msg)
+
+
+def _remove_empty(folder: Path, root: Path) -> None:
+    """Remove a folder and those above it, below `root`, as far as they are empty."""
+    while folder != root and folder.is_relative_to(root):
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+        folder = folder.parent
