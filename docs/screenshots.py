@@ -1,0 +1,135 @@
+"""Make the pictures of the docs: run the real `mml` in a terminal emulator and draw its screen as SVG.
+
+`nox -s docs -- pictures` runs it. Fashion-MNIST is fetched by `mml create`; all folders are temporary.
+"""
+
+import os
+import pty
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyte
+from rich.color import Color
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+STATIC = Path(__file__).parent / "_static"
+COLUMNS, LINES = 110, 46
+
+
+def run_in_terminal(
+    words: Sequence[str], cwd: Path, until: Callable[[pyte.Screen], bool] | None = None, lines: int = LINES
+) -> pyte.Screen:
+    """Run `mml` with `words` in a terminal of its own and return the screen when it ended.
+
+    Args:
+        words: what to type after `mml`.
+        cwd: folder to run in.
+        until: tells, given the screen, that it is worth a picture; the command then runs on to its end unseen.
+        lines: height of the terminal.
+    """
+    screen = pyte.Screen(COLUMNS, lines)
+    stream = pyte.ByteStream(screen)
+    main, child = pty.openpty()
+    env = {
+        **os.environ,
+        "TERM": "xterm-256color",
+        "COLUMNS": str(COLUMNS),
+        "LINES": str(lines),
+        "COLORTERM": "truecolor",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mml", *words], cwd=cwd, stdin=child, stdout=child, stderr=child, env=env
+    )
+    os.close(child)
+    seen = False
+    while data := _read(main, process):
+        if not seen:
+            stream.feed(data)
+        seen = seen or (until is not None and until(screen))
+    process.wait()
+    os.close(main)
+    return screen
+
+
+def _read(handle: int, process: subprocess.Popen[bytes]) -> bytes:
+    """Return what the terminal has to show next, nothing at its end."""
+    while True:
+        ready, _, _ = select.select([handle], [], [], 0.2)
+        if ready:
+            try:
+                return os.read(handle, 65536)
+            except OSError:  # Linux says so when the last program has left the terminal
+                return b""
+        if process.poll() is not None:
+            return b""
+
+
+def _color(name: str) -> Color | None:
+    if name == "default":
+        return None
+    return Color.parse(
+        f"#{name}" if len(name) == 6 and all(c in "0123456789abcdef" for c in name) else _ANSI.get(name, name)
+    )
+
+
+_ANSI = (
+    {"brown": "yellow"}
+    | {
+        f"bright{name}": f"bright_{name}"
+        for name in ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
+    }
+    | {"brightbrown": "bright_yellow"}
+)
+
+
+def draw(screen: pyte.Screen, title: str, name: str) -> None:
+    """Write the screen as `_static/<name>.svg`, without the empty lines at its end."""
+    rows = [[screen.buffer[line][column] for column in range(COLUMNS)] for line in range(screen.lines)]
+    while rows and not "".join(char.data for char in rows[-1]).strip():
+        rows.pop()
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(record=True, width=COLUMNS, file=nowhere, force_terminal=True, color_system="truecolor")
+        for row in rows:
+            text = Text()
+            for char in row:
+                style = Style(color=_color(char.fg), bgcolor=_color(char.bg), bold=char.bold, reverse=char.reverse)
+                text.append(char.data, style)
+            console.print(text, no_wrap=True, overflow="crop")
+    svg = console.export_svg(title=title)
+    (STATIC / f"{name}.svg").write_text("\n".join(line.rstrip() for line in svg.splitlines()) + "\n", encoding="utf-8")
+
+
+def _is_training(screen: pyte.Screen) -> bool:
+    """Tell whether the display shows a training well under way."""
+    shown = "\n".join(screen.display)
+    return "epoch" in shown and "2/5" in shown and time.monotonic() > _is_training.not_before  # type: ignore[attr-defined]
+
+
+def main() -> None:
+    """Draw all pictures."""
+    STATIC.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp())
+    os.environ |= {"MML_DATA_PATH": str(folder / "data"), "MML_RESULTS_PATH": str(folder / "results")}
+    train = ["train", "task=fashion_mnist", "trainer.max_epochs=5"]
+    try:
+        draw(run_in_terminal(["create", "task=fashion_mnist"], folder), "mml create task=fashion_mnist", "create")
+        _is_training.not_before = time.monotonic() + 5  # type: ignore[attr-defined]
+        draw(run_in_terminal(train, folder, until=_is_training), f"mml {' '.join(train)}", "running")
+        draw(run_in_terminal(train, folder), f"mml {' '.join(train)}", "finished_run")
+        draw(run_in_terminal([], folder), "mml", "home")
+        draw(run_in_terminal(["help", "train"], folder, lines=90), "mml help train", "help_train")
+        draw(run_in_terminal(["info"], folder), "mml info", "info")
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
