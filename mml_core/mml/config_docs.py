@@ -43,8 +43,9 @@ class OptionDoc(NamedTuple):
         name: e.g. `adamw`.
         text: what the comment at the start of the file says.
         examples: commands among its lines.
-        keys: in the order of the file.
+        keys: in the order of the file; those of the options that it builds on come first.
         source: the file.
+        builds_on: options of the same group in its defaults list.
     """
 
     group: str
@@ -53,6 +54,7 @@ class OptionDoc(NamedTuple):
     examples: tuple[str, ...]
     keys: tuple[KeyDoc, ...]
     source: str
+    builds_on: tuple[str, ...] = ()
 
 
 class GroupDoc(NamedTuple):
@@ -88,8 +90,23 @@ def read_tree(sources: Iterable[str]) -> TreeDoc:
         for option in _options(folder):
             found.setdefault(option.group, {}).setdefault(option.name, option)
     order = sorted(found, key=lambda group: (list(entries).index(group) if group in entries else len(entries), group))
-    groups = {name: GroupDoc(name, *entries.get(name, ("", "")), found[name]) for name in order}
+    groups = {name: GroupDoc(name, *entries.get(name, ("", "")), _complete(found[name])) for name in order}
     return TreeDoc(keys, groups)
+
+
+def _complete(options: dict[str, OptionDoc]) -> dict[str, OptionDoc]:
+    """Return options with the keys of those that they build on."""
+
+    def keys(option: OptionDoc, seen: frozenset[str]) -> dict[str, KeyDoc]:
+        found: dict[str, KeyDoc] = {}
+        for name in option.builds_on:
+            if name in options and name not in seen:
+                found |= keys(options[name], seen | {name})
+        return found | {key.key: key for key in option.keys}
+
+    return {
+        name: option._replace(keys=tuple(keys(option, frozenset({name})).values())) for name, option in options.items()
+    }
 
 
 def option_doc(text: str, group: str, name: str, source: str = "") -> OptionDoc:
@@ -97,9 +114,10 @@ def option_doc(text: str, group: str, name: str, source: str = "") -> OptionDoc:
     comment, examples = _leading_comment(text)
     try:
         keys = tuple(key_docs(text, _package(text, group)))
+        builds_on = tuple(item.value for item in _defaults(text) if isinstance(item, yaml.ScalarNode))
     except yaml.YAMLError as error:
         return OptionDoc(group, name, f"Can't be read: {' '.join(str(error).split())}", (), (), source)
-    return OptionDoc(group, name, comment, examples, keys, source)
+    return OptionDoc(group, name, comment, examples, keys, source, builds_on)
 
 
 def key_docs(text: str, package: str) -> Iterator[KeyDoc]:
@@ -127,14 +145,19 @@ def _walk(node: yaml.MappingNode, lines: Sequence[str], prefix: str) -> Iterator
 
 def _default_entries(text: str) -> dict[str, tuple[str, str]]:
     """Return, for each group in the root's defaults list, the comment above it and its default option."""
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
-    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
     entries = {}
-    for item in next((value.value for key, value in pairs if key.value == "defaults"), ()):
+    for item in _defaults(text):
         if isinstance(item, yaml.MappingNode):
             key, value = item.value[0]
             entries[key.value] = (_comment_above(text.splitlines(), key.start_mark.line), _show(value))
     return entries
+
+
+def _defaults(text: str) -> list[yaml.Node]:
+    """Return the entries of a file's defaults list."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    return next((value.value for key, value in pairs if key.value == "defaults"), [])
 
 
 def _comment_above(lines: Sequence[str], line: int) -> str:

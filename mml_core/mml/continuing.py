@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf.errors import InterpolationResolutionError
 
 from mml.core.scripts.exceptions import ContinueError
 from mml.core.scripts.run_folder import CONFIG_FILE, OVERRIDES_FILE, RUNS_FOLDER
@@ -197,11 +198,52 @@ def _compare(compose: Compose, run: RunInfo, asked: list[str]) -> tuple[DictConf
             f"What run '{run.name}' was started with can't be composed any more: {error} Continue it without overrides."
         )
         raise ContinueError(msg) from error
-    composed = compose(merge_overrides(started, asked))
-    changes = differences(_plain(base), _plain(composed))
-    if refused := [change for change in changes if not is_where(change.key)]:
+    try:
+        composed = compose(merge_overrides(started, asked))
+    except HydraException:
+        # The overrides of the run may not go with another option, e.g. another mode: that option is the news then.
+        others = _other_options(base.hydra.runtime.choices, asked)
+        if not others or not _composes(compose, asked):
+            raise
+        raise ContinueError(refusal(run.name, others)) from None
+    changes = changed_leaves(base, composed)
+    refused = [change for change in changes if not is_where(change.key)]
+    options = differences(_plain(base.hydra.runtime.choices), _plain(composed.hydra.runtime.choices))
+    if refused := by_option(refused, [option for option in options if _counts(option.key, refused, base)]):
         raise ContinueError(refusal(run.name, refused))
     return composed, changes
+
+
+def changed_leaves(base: DictConfig, other: DictConfig) -> list[Difference]:
+    """Return what differs as written and in value: neither a reference to what differs, nor one to an equal value."""
+    written = {difference.key for difference in differences(_plain(base), _plain(other))}
+    valued = differences(_plain(base, resolve=True), _plain(other, resolve=True))
+    return [change for change in valued if any(f"{change.key}.".startswith(f"{key}.") for key in written)]
+
+
+def by_option(changes: Sequence[Difference], options: Sequence[Difference]) -> list[Difference]:
+    """Return changes in which all keys of a group whose option changes are replaced by that option."""
+    groups = {option.key for option in options}
+    return [*options, *(change for change in changes if change.key.partition(".")[0] not in groups)]
+
+
+def _counts(group: str, refused: Sequence[Difference], base: DictConfig) -> bool:
+    """Tell whether another option of a group changes the run: a key in it does, or what it says is for Hydra alone."""
+    return group not in base or any(change.key.partition(".")[0] == group for change in refused)
+
+
+def _other_options(choices: Mapping[str, Any], asked: Sequence[str]) -> list[Difference]:
+    """Return the overrides that choose another option of a group than the run has."""
+    known = [(key, text.partition("=")[2]) for text in asked if (key := _key_text(text)) in choices]
+    return [Difference(key, choices[key], option) for key, option in known if choices[key] != option]
+
+
+def _composes(compose: Compose, overrides: list[str]) -> bool:
+    try:
+        compose(overrides)
+    except HydraException:
+        return False
+    return True
 
 
 def _apply(stored: DictConfig, changes: Iterable[Difference]) -> None:
@@ -268,10 +310,15 @@ def _read_yaml(path: Path) -> Any:
         raise ContinueError(msg) from error
 
 
-def _plain(cfg: DictConfig) -> dict[str, Any]:
-    plain = OmegaConf.to_container(cfg, resolve=False)
+def _plain(cfg: DictConfig, resolve: bool = False) -> dict[str, Any]:
+    with flag_override(cfg, ["struct", "readonly"], [False, False]):
+        own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    try:
+        plain = OmegaConf.to_container(own, resolve=resolve)
+    except InterpolationResolutionError:  # refers to what only a run knows
+        plain = OmegaConf.to_container(own, resolve=False)
     assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items() if key != "hydra"}
+    return {str(key): value for key, value in plain.items()}
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -36,7 +36,7 @@ def show_home(console: Console | None = None) -> None:
         console.print(_runs(runs))
     console.print("\n[bold]Next[/]")
     for command, why in next_steps(tasks, runs):
-        console.print(f"  [cyan]{escape(command)}[/]  {escape(why)}")
+        console.print(f"  [cyan]{escape(command)}[/]  {escape(why)}", soft_wrap=True)
 
 
 def show_version(console: Console | None = None) -> None:

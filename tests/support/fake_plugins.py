@@ -1,0 +1,79 @@
+"""Plugins without pip: a package and a dist-info folder in a folder that is on `sys.path` are an installed distribution."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import dedent
+
+CHECKOUT = Path(__file__).parents[2]
+
+# As published plugins do it: the module of the entry point registers a Hydra plugin when it is imported.
+ACTIVATE = """
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+
+class ToySearchPath(SearchPathPlugin):
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("mml-toy", "pkg://mml_toy.configs")
+
+
+Plugins.instance().register(ToySearchPath)
+"""
+TOY_MODE = """
+# Works in small steps that may be told to fail.
+# mml toy mode.n=5
+
+# Name of the mode.
+id: toy
+# What carries the mode out.
+scheduler:
+  # Class of the scheduler.
+  _target_: tests.support.toy_scheduler.Toy
+# What to do, a list of: work, rest.
+subroutines: [work]
+# Number of steps, at least 0.
+n: 3
+# Where to fail: null or <place>:<what>.
+trap: null
+# Number of the step that adds another one; null for none.
+grow_at: null
+# File that gets a line for every place that is passed; null for none.
+trace: null
+"""
+
+
+def install_plugin(site: Path, name: str, value: str, files: Mapping[str, str], version: str = "1.2.3") -> None:
+    """Install a distribution with one entry point into the folder `site`.
+
+    Args:
+        site: a folder that is, or will be, on `sys.path`.
+        name: of the entry point; the distribution is called `mml-<name>`.
+        value: of the entry point, e.g. `mml_toy.activate`.
+        files: path relative to `site` -> text.
+        version: of the distribution.
+    """
+    info = site / f"mml_{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: mml-{name}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(f"[mml.plugins]\n{name} = {value}\n")
+    for path, text in files.items():
+        target = site / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(dedent(text))
+
+
+def install_toy(site: Path) -> None:
+    """Install a plugin with a mode `toy`, whose scheduler is `tests.support.toy_scheduler.Toy`."""
+    files = {
+        "mml_toy/__init__.py": "",
+        "mml_toy/activate.py": ACTIVATE,
+        "mml_toy/configs/__init__.py": "",
+        "mml_toy/configs/mode/toy.yaml": TOY_MODE,
+    }
+    install_plugin(site, "toy", "mml_toy.activate", files)
+
+
+def path_with(site: Path) -> dict[str, str]:
+    """Return the environment in which a child process finds the plugins in `site`."""
+    return {"PYTHONPATH": f"{site}:{CHECKOUT}"}
