@@ -49,7 +49,7 @@ class StructTracker:
         return {name: change for name, change in changes.items() if change is not None}
 
     def replay(self, changes: Mapping[str, Any], *, initial: bool = False) -> None:
-        """Take over recorded changes, as builtins; they are applied when a struct is loaded.
+        """Take over recorded changes, as builtins: at once for a struct that planning has loaded, else on loading.
 
         Args:
             changes: task name -> change.
@@ -57,7 +57,10 @@ class StructTracker:
         """
         self._with_reuse = self._with_reuse and not initial
         for name, change in changes.items():
-            self._recorded.setdefault(name, []).append(msgspec.convert(change, StructChange))
+            recorded = msgspec.convert(change, StructChange)
+            self._recorded.setdefault(name, []).append(recorded)
+            if name in self._structs:
+                apply_change(self._structs[name], recorded, self._fm.roots)
 
     def begin_step(self) -> None:
         """Start to watch for changes."""
