@@ -26,37 +26,34 @@ class Numbering:
         self.owner = owner
         self._next: dict[Path, int] = {}
 
-    def claim_next(self, path: Path) -> Path:
-        """Return `path` with the next free number; the number is this process's from now on."""
-        number = self._next.get(path) or self._first_free(path)
+    def claim_next(self, path: Path, announce: Callable[[Path], None]) -> Path:
+        """Return `path` with the next free number; the number is this process's from now on.
+
+        Args:
+            path: without a number.
+            announce: is told each path before it is claimed, so that no claim is ever without a record.
+        """
+        number = self._next.get(path) or _first_free(path)
         conflicts = 0
-        while not claim(numbered := number_path(path, number), self.owner):
+        while not self._claim(numbered := number_path(path, number), announce):
             conflicts += 1
             # Others number the same files at this moment: look where they are instead of trying each number.
-            number = max(number + 1, self._first_free(path)) if conflicts % _RESCAN_AFTER == 0 else number + 1
+            number = max(number + 1, _first_free(path)) if conflicts % _RESCAN_AFTER == 0 else number + 1
         self._next[path] = number + 1
         return numbered
 
-    def _first_free(self, path: Path) -> int:
-        if path not in self._next and self.owner != NO_OWNER:
-            self._free_own_leftovers(path)
-        taken = numbers_taken(path, [*_names(path.parent), *_names(path.parent / CLAIMS_FOLDER)])
-        return max(taken, default=0) + 1
-
-    def _free_own_leftovers(self, path: Path) -> None:
-        """Free what an attempt of this run claimed for these files, but was killed before it wrote."""
-        written = set(_names(path.parent))
-        claims = path.parent / CLAIMS_FOLDER
-        for name in _names(claims):
-            if name not in written and numbers_taken(path, [name]) and claim_owner(path.parent / name) == self.owner:
-                release(path.parent / name)
+    def _claim(self, path: Path, announce: Callable[[Path], None]) -> bool:
+        if os.path.lexists(path) or os.path.lexists(_mark(path)):
+            return False
+        announce(path)
+        return claim(path, self.owner)
 
 
 def claim(path: Path, owner: str) -> bool:
     """Reserve a path that does not exist yet; return whether this call did."""
     if os.path.lexists(path):
         return False
-    mark = path.parent / CLAIMS_FOLDER / path.name
+    mark = _mark(path)
     try:
         handle = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
@@ -69,17 +66,27 @@ def claim(path: Path, owner: str) -> bool:
     return True
 
 
+def share(path: Path, owner: str) -> None:
+    """Claim a path that several runs write, one after the other: it belongs to the last one that began it.
+
+    A file that stands already, and is to be replaced, belongs to nobody then: neither run may remove it.
+    """
+    before = None if claim(path, owner) else claim_owner(path)
+    if before not in (None, owner):
+        _mark(path).write_text(NO_OWNER if os.path.lexists(path) else owner)
+
+
 def claim_owner(path: Path) -> str | None:
     """Return the run that claimed a path, or None."""
     try:
-        return (path.parent / CLAIMS_FOLDER / path.name).read_text()
-    except OSError:
+        return _mark(path).read_text()
+    except (OSError, UnicodeDecodeError):
         return None
 
 
 def release(path: Path) -> None:
     """Remove the claim of a path, and the folder of claims when it was the last."""
-    mark = path.parent / CLAIMS_FOLDER / path.name
+    mark = _mark(path)
     mark.unlink(missing_ok=True)
     with suppress(OSError):
         mark.parent.rmdir()
@@ -87,11 +94,22 @@ def release(path: Path) -> None:
 
 def remove_claimed(path: Path, owner: str, remove: Callable[[Path], None]) -> bool:
     """Remove a path and its claim if the claim is `owner`'s; return whether it was."""
-    if claim_owner(path) != owner:
-        return False
-    remove(path)
-    release(path)
-    return True
+    if own := claim_owner(path) == owner:
+        remove(path)
+        release(path)
+    elif not os.path.lexists(_mark(path)):
+        # An earlier attempt may have been killed in the midst of releasing the last claim of the folder.
+        with suppress(OSError):
+            _mark(path).parent.rmdir()
+    return own
+
+
+def _mark(path: Path) -> Path:
+    return path.parent / CLAIMS_FOLDER / path.name
+
+
+def _first_free(path: Path) -> int:
+    return max(numbers_taken(path, [*_names(path.parent), *_names(path.parent / CLAIMS_FOLDER)]), default=0) + 1
 
 
 def _names(folder: Path) -> list[str]:

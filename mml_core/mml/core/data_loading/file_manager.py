@@ -1,11 +1,14 @@
 """MMLFileManager: the one place that knows where files lie. A facade of templates, claims, index and reuse."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from mml.core.data_loading import claims, cleanup, reuse
-from mml.core.data_loading.path_templates import GLOBAL_REUSABLE, PathTemplate, make_template
+from mml.core.data_loading.path_templates import GLOBAL_REUSABLE, PathTemplate, make_template, numbers_taken
 from mml.core.data_loading.task_index import TaskIndex
 from mml.core.data_loading.task_struct import TaskStruct
 from mml.core.scripts.exceptions import PathTemplateError, UnknownNameError
@@ -66,6 +69,7 @@ class MMLFileManager(metaclass=Singleton):
         # Is told every path that is about to be created, before it is: (path, key).
         self.on_path: Callable[[Path, str], None] | None = None
         self._numbering = claims.Numbering()
+        self._again: list[Path] = []
         self._reuse = reuse.parse_reuse(reuse_cfg or {}, self._templates)
         self.kinds_to_remove = cleanup.wanted_kinds(remove_cfg or {}, self._templates)
         reuse.check_projects(self._reuse, self.results_root)
@@ -189,13 +193,13 @@ class MMLFileManager(metaclass=Singleton):
         root = self.temp_path if template.temporary else self.proj_path
         path = template.fill(root, task_name, file_name)
         if template.numbered:
-            path = self._numbering.claim_next(path)
-            self._announce(path, key)
-            return path
+            return self._path_again(path, key) or self._numbering.claim_next(path, partial(self._announce, key=key))
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A file that stands already is not this run's to remove.
-        if template.temporary or claims.claim(path, self._numbering.owner) or self._is_unwritten_own(path):
+        # A file that stands already is not this step's to remove.
+        if not os.path.lexists(path):
             self._announce(path, key)
+        if not template.temporary:
+            claims.share(path, self._numbering.owner)
         return path
 
     def remove_own(self, path: Path) -> None:
@@ -216,8 +220,28 @@ class MMLFileManager(metaclass=Singleton):
         """Remove the temporary folder of the run."""
         cleanup.remove(self.temp_path)
 
-    def _is_unwritten_own(self, path: Path) -> bool:
-        return not path.exists() and claims.claim_owner(path) == self._numbering.owner
+    @contextmanager
+    def repeating(self, paths: Iterable[Path]) -> Iterator[None]:
+        """Hand out numbered paths anew while the block runs, as far as it asks for them; their files are removed then.
+
+        Args:
+            paths: those that the same block got in an earlier part of the run.
+        """
+        self._again = list(paths)
+        try:
+            yield
+        finally:
+            self._again = []
+
+    def _path_again(self, path: Path, key: str) -> Path | None:
+        """Return the first path of an earlier part of the run that `path` was numbered to, if it is still the run's."""
+        for earlier in self._again:
+            if earlier.parent == path.parent and numbers_taken(path, [earlier.name]):
+                self._again.remove(earlier)
+                self.remove_half_written(earlier)
+                self._announce(earlier, key)
+                return earlier if claims.claim(earlier, self._numbering.owner) else None
+        return None
 
     def _announce(self, path: Path, key: str) -> None:
         if self.on_path is not None:

@@ -18,6 +18,8 @@ from mml.core.scripts.schedule import StepRecord
 from mml.core.scripts.utils import fsync_folder
 
 JOURNAL_FILE = "journal.jsonl"
+# The hooks whose files the journal knows, as those of a step.
+PREPARATION, FINISHING = "preparation", "finishing"
 # Appending changes the size, which fdatasync flushes as well; the time stamps that it leaves out don't matter here.
 _sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 _CRC_BYTES = len(b',"crc":"00000000"}')
@@ -54,11 +56,12 @@ class Started(Event, tag="start", frozen=True):
 
 
 class PathAnnounced(Event, tag="path", frozen=True):
-    """A file or folder that is about to be created; `step` is None outside steps."""
+    """A file or folder that is about to be created, by a step or by the hook before or after all steps."""
 
     path: str
     key: str
     step: int | None = None
+    hook: str = ""
 
 
 class Done(Event, tag="done", frozen=True):
@@ -209,10 +212,12 @@ class RunRecord:
         plan: all steps, those added while running included; None before the run was planned.
         base_plan: the number of steps planned at the start.
         done: position -> the event that made the step done.
-        announced: position (None: outside steps) -> paths announced by that step, done or not.
+        announced: position, or name of the hook -> paths announced by that step, done or not.
         opened: the first event, None for an empty journal.
         value: the return value as of the last event that set it.
         last: the last event, None for an empty journal.
+        finishing: whether all steps and hooks are done, so that only cleaning up is left.
+        finished: whether nothing is left to do.
     """
 
     def __init__(self, events: Iterable[AnyEvent]) -> None:
@@ -220,18 +225,14 @@ class RunRecord:
         self.base_plan = 0
         self.initial: dict[str, Any] = {}
         self.done: dict[int, Done] = {}
-        self.announced: dict[int | None, list[PathAnnounced]] = {}
+        self.announced: dict[int | str, list[PathAnnounced]] = {}
         self.value: Any = None
         self.opened: Opened | None = None
         self.last: AnyEvent | None = None
         self.finishing = False
+        self.finished = False
         for event in events:
             self._apply(event)
-
-    @property
-    def finished(self) -> bool:
-        """Tell whether nothing is left to do."""
-        return isinstance(self.last, Finished)
 
     @property
     def seconds(self) -> float:
@@ -239,17 +240,24 @@ class RunRecord:
         return sum(event.seconds for event in self.done.values())
 
     def unfinished_paths(self) -> list[str]:
-        """Paths announced by steps that were started, but never done."""
-        return [
-            event.path
-            for step, events in self.announced.items()
-            if step is not None and step not in self.done
-            for event in events
-        ]
+        """Paths announced by steps and hooks that were started, but never done; paths of done steps, too, are not."""
+        complete: set[int | str] = {*self.done}
+        if self.plan is not None:
+            complete.add(PREPARATION)
+        if self.finishing:
+            complete.add(FINISHING)
+        kept = {event.path for maker in complete for event in self.announced.get(maker, ())}
+        paths = (event.path for maker, events in self.announced.items() if maker not in complete for event in events)
+        return [path for path in dict.fromkeys(paths) if path not in kept]
+
+    def repeated_paths(self) -> list[str]:
+        """Paths announced by the hook before the first step, which a continued run repeats."""
+        return list(dict.fromkeys(event.path for event in self.announced.get(PREPARATION, ())))
 
     def paths_of_kind(self, key: str) -> list[str]:
         """All paths of one kind that the run announced."""
-        return [event.path for events in self.announced.values() for event in events if event.key == key]
+        paths = (event.path for events in self.announced.values() for event in events if event.key == key)
+        return list(dict.fromkeys(paths))
 
     def _apply(self, event: AnyEvent) -> None:
         self.last = event
@@ -264,9 +272,10 @@ class RunRecord:
             case Done():
                 self._apply_done(event)
             case PathAnnounced():
-                self.announced.setdefault(event.step, []).append(event)
+                self.announced.setdefault(event.hook if event.step is None else event.step, []).append(event)
             case Finishing() | Finished():
                 self.finishing, self.value = True, event.value
+                self.finished = self.finished or isinstance(event, Finished)
 
     def _apply_done(self, event: Done) -> None:
         self.done[event.step] = event

@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 import traceback
-from contextlib import AbstractContextManager
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,11 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from mml.core.scripts import run_folder as folders
-from mml.core.scripts.exceptions import ContinueError, Interrupted, MMLError
+from mml.core.scripts.exceptions import ContinueError, Interrupted, MMLError, PlanError, UnknownNameError
 from mml.core.scripts.journal import (
+    FINISHING,
     JOURNAL_FILE,
+    PREPARATION,
     Done,
     Event,
     Failed,
@@ -38,7 +40,7 @@ from mml.core.scripts.journal import (
 from mml.core.scripts.plugins import HOOKS
 from mml.core.scripts.run_lock import RunLock
 from mml.core.scripts.run_log import run_logging
-from mml.core.scripts.schedule import Step, check_same_plan, remaining, restore_step
+from mml.core.scripts.schedule import Step, StepRecord, check_same_plan, remaining, restore_step, step_seed
 from mml.core.scripts.seeding import seed_everything
 from mml.core.scripts.signals import SignalGuard, guarded_signals
 from mml.core.scripts.utils import atomic_write
@@ -56,10 +58,14 @@ _RECORDED_PACKAGES = ("mml-core", "torch", "lightning", "torchvision", "timm", "
 
 def run_unrecorded(scheduler: "AbstractBaseScheduler", steps: list[Step]) -> Any:
     """Run a plan without a trace on disk, for modes that only look."""
-    with _logging(scheduler, None), scheduler.progress:
+    with run_logging(None, _log_level(scheduler), scheduler.progress.console), scheduler.progress:
+        _begin_hook(scheduler, PREPARATION)
         scheduler.after_preparation_hook()
-        for step in steps:
-            execute_step(scheduler, step)
+        while steps:
+            for step in steps:
+                execute_step(scheduler, step)
+            steps = scheduler.steps_from(steps[-1].position + 1)
+        _begin_hook(scheduler, FINISHING)
         scheduler.before_finishing_hook()
     scheduler.report()
     return scheduler.return_value
@@ -67,13 +73,15 @@ def run_unrecorded(scheduler: "AbstractBaseScheduler", steps: list[Step]) -> Any
 
 def run_recorded(scheduler: "AbstractBaseScheduler", steps: list[Step]) -> Any:
     """Run what remains of a plan, recording each step; return the scheduler's return value."""
+    level = _log_level(scheduler)
     folder = _run_folder(scheduler)
     # Before the lock, too: taking it writes into the folder, and a refused run stays as it is.
     _refuse_misfit(RunRecord(read_events(folder / JOURNAL_FILE)[0]), steps, folder)
     with guarded_signals() as guard, RunLock(folder):
         driver = _Driver(scheduler, steps, folder, guard)
         try:
-            with _logging(scheduler, folder / folders.LOG_FILE), scheduler.progress:
+            log_file = folder / folders.LOG_FILE
+            with run_logging(log_file, level, scheduler.progress.console), scheduler.progress:
                 driver.drive()
         except BaseException as error:
             driver.record_error(error)
@@ -93,19 +101,36 @@ def execute_step(scheduler: "AbstractBaseScheduler", step: Step) -> StepOutcome:
     """
     scheduler.begin_step(step)
     seed_everything(scheduler.step_seed)
-    before, planned = scheduler.return_value, len(scheduler.commands)
+    # By value: a step may also change a list or dict in place.
+    before, planned = plain_value(scheduler.return_value, "what ran before the step"), len(scheduler.commands)
     scheduler.structs.begin_step()
     start = time.perf_counter()
     scheduler.commands[step.position](*step.params)
     seconds = time.perf_counter() - start
-    value = scheduler.return_value
-    changed = value is not before and plain_value(value, str(step.record)) != plain_value(before, str(step.record))
+    value = plain_value(scheduler.return_value, f"step {step.record}")
     return StepOutcome(
         seconds=round(seconds, 6),
         tasks=scheduler.structs.end_step(),
-        value=plain_value(value, str(step.record)) if changed else msgspec.UNSET,
-        grown=[grown.record for grown in scheduler.steps_from(planned)],
+        value=msgspec.UNSET if value == before else value,
+        grown=_grown(scheduler, planned),
     )
+
+
+def _grown(scheduler: "AbstractBaseScheduler", planned: int) -> list[StepRecord]:
+    """Return the steps that were added to the plan, which a continued run has to find by name."""
+    steps = scheduler.steps_from(planned)
+    for step in steps:
+        if not callable(getattr(scheduler, step.record.command, None)):
+            name = type(scheduler).__name__
+            msg = f"Step {step.record}, added while running: '{step.record.command}' is no method of {name}."
+            raise PlanError(msg)
+    return [step.record for step in steps]
+
+
+def _begin_hook(scheduler: "AbstractBaseScheduler", name: str) -> None:
+    """Seed what runs outside of steps, by its name."""
+    scheduler.step_seed = step_seed(scheduler.seed, name)
+    seed_everything(scheduler.step_seed)
 
 
 class _Driver:
@@ -121,6 +146,8 @@ class _Driver:
         self._folder = folder
         self._guard = guard
         self._step: int | None = None
+        self._hook = ""
+        self._finished = False
         events, size = read_events(folder / JOURNAL_FILE)
         self._record = RunRecord(events)
         _refuse_misfit(self._record, steps, folder)
@@ -135,25 +162,34 @@ class _Driver:
         if record.finishing:
             return self._finish(record.value)
         scheduler.fm.on_path = self._announce
-        call_hooks(HOOKS.before_run, scheduler)
-        scheduler.after_preparation_hook()
+        self._prepare()
         self._run_steps(self._settled_plan(), _runner(scheduler))
+        self._hook, planned = FINISHING, len(scheduler.commands)
+        _begin_hook(scheduler, FINISHING)
         scheduler.before_finishing_hook()
         call_hooks(HOOKS.after_run, scheduler)
+        if scheduler.steps_from(planned):
+            msg = "before_finishing_hook added steps, but all steps are over then. Add them in a step."
+            raise PlanError(msg)
         return self._finish(plain_value(scheduler.return_value, "the end of the run"))
 
     def record_error(self, error: BaseException) -> None:
         """Record why the run ends here, and attach the command that continues it to the error."""
+        if self._finished:  # a signal came when everything was done
+            return
         error.continue_command = continue_command(self._scheduler.cfg, self._folder)  # type: ignore[attr-defined]
         try:
-            if isinstance(error, Interrupted):
-                self._append(Stopped(time=time.time(), step=self._step, signal=str(error)))
-            else:
-                dump = self._dump(error)
-                self._append(Failed(time=time.time(), step=self._step, error=_one_line(error), traceback=dump))
+            # The run ends here already: a signal that comes now adds nothing.
+            with suppress(Interrupted), self._guard.deferred():
+                self.journal.append(self._end(error))
         except OSError as fault:
             # E.g. the disk is full, as the error itself says already; without this line the run counts as crashed.
             logger.warning("The end of the run could not be recorded: %s", fault)
+
+    def _end(self, error: BaseException) -> Event:
+        if isinstance(error, Interrupted):
+            return Stopped(time=time.time(), step=self._step, signal=str(error))
+        return Failed(time=time.time(), step=self._step, error=_one_line(error), traceback=self._dump(error))
 
     def _restore(self) -> None:
         """Bring task structs, return value and files to the state after the last step that is done."""
@@ -164,6 +200,15 @@ class _Driver:
             scheduler.structs.replay(done.tasks)
         for text in record.unfinished_paths():
             scheduler.fm.remove_half_written(scheduler.fm.roots.to_path(text))
+
+    def _prepare(self) -> None:
+        """Call the hooks before the first step; repeated, they get the paths that they got before."""
+        scheduler, roots = self._scheduler, self._scheduler.fm.roots
+        self._hook = PREPARATION
+        _begin_hook(scheduler, PREPARATION)
+        with scheduler.fm.repeating([roots.to_path(text) for text in self._record.repeated_paths()]):
+            call_hooks(HOOKS.before_run, scheduler)
+            scheduler.after_preparation_hook()
 
     def _settled_plan(self) -> list[Step]:
         """Record the plan of a new run; add the steps that an earlier part of a continued run added to its plan."""
@@ -226,11 +271,13 @@ class _Driver:
                     scheduler.fm.remove_own(scheduler.fm.roots.to_path(text))
             scheduler.fm.remove_temp()
             self._append(Finished(time=time.time(), seconds=round(record.seconds, 3), value=value))
-        scheduler.seconds = record.seconds
+            self._finished = True
+        scheduler.seconds, scheduler.return_value = record.seconds, restored_value(value)
 
     def _announce(self, path: Path, key: str) -> None:
         text = self._scheduler.fm.roots.to_text(path)
-        self._append(PathAnnounced(time=time.time(), path=text, key=key, step=self._step))
+        hook = self._hook if self._step is None else ""
+        self._append(PathAnnounced(time=time.time(), path=text, key=key, step=self._step, hook=hook))
 
     def _append(self, event: Event) -> None:
         with self._guard.deferred():
@@ -240,8 +287,8 @@ class _Driver:
         """Write the traceback into the run folder and return its path relative to that."""
         step = "hook" if self._step is None else f"step_{self._step + 1:04d}"
         path = self._folder / folders.ERRORS_FOLDER / f"{step}_{time.strftime('%Y-%m-%d_%H-%M-%S')}.txt"
-        with atomic_write(path, "w") as file:
-            file.write("".join(traceback.format_exception(error)))
+        with atomic_write(path) as file:
+            file.write(_encodable("".join(traceback.format_exception(error))).encode())
         error.traceback_file = path  # type: ignore[attr-defined]
         return path.relative_to(self._folder).as_posix()
 
@@ -313,10 +360,17 @@ def _runner(scheduler: "AbstractBaseScheduler") -> Runner:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = _encodable(" ".join(str(error).split()))
     return text if isinstance(error, MMLError) else f"{type(error).__name__}: {text}"
 
 
-def _logging(scheduler: "AbstractBaseScheduler", log_file: Path | None) -> AbstractContextManager[None]:
+def _encodable(text: str) -> str:
+    """Return a text that UTF-8 can hold; names of files that are not valid Unicode have surrogates."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _log_level(scheduler: "AbstractBaseScheduler") -> str:
     level = str(OmegaConf.select(scheduler.cfg, "logging.level", default="INFO")).upper()
-    return run_logging(log_file, level, scheduler.progress.console)
+    if level not in logging.getLevelNamesMapping():
+        raise UnknownNameError(level, kind="logging.level", known=logging.getLevelNamesMapping())
+    return level

@@ -49,11 +49,11 @@ def find_run_folder(proj_path: Path, name: str) -> Path:
 
 
 def store_config(folder: Path, cfg: DictConfig, overrides: list[str]) -> None:
-    """Write the config of a run, resolved, and the overrides that it was started with."""
-    with atomic_write(folder / CONFIG_FILE, "w") as file:
-        file.write(OmegaConf.to_yaml(plain_config(cfg)))
+    """Write the overrides that a run was started with and, last, its config, resolved: what `continue` needs."""
     with atomic_write(folder / OVERRIDES_FILE, "w") as file:
         file.write(OmegaConf.to_yaml(OmegaConf.create(overrides)))
+    with atomic_write(folder / CONFIG_FILE, "w") as file:
+        file.write(OmegaConf.to_yaml(plain_config(cfg)))
 
 
 def plain_config(cfg: DictConfig) -> Any:

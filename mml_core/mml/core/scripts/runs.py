@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mml.core.scripts.exceptions import JournalError
 from mml.core.scripts.journal import JOURNAL_FILE, Failed, RunRecord, Stopped, read_events
-from mml.core.scripts.run_folder import RUNS_FOLDER
+from mml.core.scripts.run_folder import CONFIG_FILE, RUNS_FOLDER
 from mml.core.scripts.run_lock import is_held
 from mml.core.scripts.values import restored_value
 
@@ -20,6 +20,7 @@ RUNNING, INTERRUPTED, CRASHED, FAILED, FINISHED, DAMAGED = (
     "finished",
     "damaged",
 )
+_NOT_STARTED = "The run was killed before it had written its config; its folder can be removed."
 CONTINUABLE = (INTERRUPTED, CRASHED, FAILED)
 
 
@@ -31,7 +32,7 @@ class RunInfo(NamedTuple):
         project: that it belongs to.
         path: the run folder.
         state: running, interrupted (by a signal), crashed (killed), failed (by an error), finished, or damaged
-            (its journal can't be read).
+            (its journal can't be read, or it was killed before it had a config).
         mode: what it was started with, "" when it was killed before it wrote so.
         tasks: names.
         created: local time of the start, None when unknown.
@@ -73,6 +74,8 @@ def read_run(folder: Path) -> RunInfo:
         record = RunRecord(read_events(folder / JOURNAL_FILE)[0])
     except JournalError as error:
         return RunInfo(folder.name, project, folder, DAMAGED, error=str(error))
+    if record.opened is None and not running and not (folder / CONFIG_FILE).exists():
+        return RunInfo(folder.name, project, folder, DAMAGED, error=_NOT_STARTED)
     return RunInfo(
         name=folder.name,
         project=project,

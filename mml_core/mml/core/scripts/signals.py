@@ -21,8 +21,7 @@ class SignalGuard:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._depth = 0
-        self._pending: int | None = None
-        self._seen = False
+        self._seen: int | None = None
 
     def handle(self, signum: int, _frame: FrameType | None) -> None:
         """Be the handler of a signal."""
@@ -31,25 +30,31 @@ class SignalGuard:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
             return
-        if self._seen and signum == signal.SIGINT:
-            os._exit(128 + signum)
-        self._seen = True
-        if self._depth:
-            self._pending = signum
+        if self._seen is not None:
+            # The first is on its way through the run; a second `Interrupted` would tear what it is doing.
+            if signum == signal.SIGINT:
+                os._exit(128 + signum)
             return
-        raise Interrupted(signum)
+        self._seen = signum
+        self._raise_seen()
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Let a signal wait until the block ends, so that a record is written whole."""
+        """Let a signal wait until the block ends, so that a record is written whole.
+
+        Raises:
+            Interrupted: a signal came in the block, or earlier, and a step or a destructor swallowed it.
+        """
         self._depth += 1
         try:
             yield
         finally:
             self._depth -= 1
-        if self._pending is not None and not self._depth:
-            signum, self._pending = self._pending, None
-            raise Interrupted(signum)
+        self._raise_seen()
+
+    def _raise_seen(self) -> None:
+        if self._seen is not None and not self._depth:
+            raise Interrupted(self._seen)
 
 
 @contextmanager
