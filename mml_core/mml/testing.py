@@ -75,10 +75,11 @@ class SchedulerContract:
         """Create the tasks that the scheduler needs, below `data_dir`. For a subclass to override."""
 
     @pytest.fixture(scope="class")
-    def data_dir(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    @classmethod
+    def data_dir(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
         """Return a data folder with what `prepare` made."""
         folder = tmp_path_factory.mktemp("data")
-        self.prepare(folder)
+        cls().prepare(folder)
         return folder
 
     def config(self, data_dir: Path, out_dir: Path, **changes: Any) -> DictConfig:
@@ -91,9 +92,13 @@ class SchedulerContract:
 
     def make(self, cfg: DictConfig) -> AbstractBaseScheduler:
         """Return the scheduler that a config names."""
+        from hydra.errors import InstantiationException
         from hydra.utils import instantiate
 
-        scheduler: AbstractBaseScheduler = instantiate(cfg.mode.scheduler, cfg=cfg, _recursive_=False)
+        try:
+            scheduler: AbstractBaseScheduler = instantiate(cfg.mode.scheduler, cfg=cfg, _recursive_=False)
+        except InstantiationException as error:  # the error that the scheduler raised is what users get to see
+            raise error.__cause__ or error from error
         return scheduler
 
     def test_plan_has_steps_and_makes_no_file(self, data_dir: Path, tmp_path: Path) -> None:

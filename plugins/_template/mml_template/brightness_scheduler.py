@@ -12,7 +12,7 @@ from mml.core.data_loading.task_struct import TaskStruct
 from mml.core.scripts.base_scheduler import AbstractBaseScheduler
 from mml.core.scripts.exceptions import MMLMisconfigurationException
 from mml.core.scripts.utils import atomic_save, atomic_write
-from mml.report.tables import Column, as_table
+from mml.report.tables import Column, as_table, show
 from mml_template.measuring import Brightness, contrast, draw_histograms, measure_images
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ class BrightnessScheduler(AbstractBaseScheduler):
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg, available_subroutines=[MEASURE, COMPARE])
+        self.outcome: dict[str, list[Brightness]] = {}
 
     def create_routine(self) -> None:
         """Plan one step per class, and one per task.
@@ -76,14 +77,15 @@ class BrightnessScheduler(AbstractBaseScheduler):
 
     def before_finishing_hook(self) -> None:
         """Sum up the whole run, from files: what was measured before an interruption counts like the rest."""
-        contrasts = [contrast(self.measured(task)) for task in self.task_list]
+        self.outcome = {task: self.measured(task) for task in self.task_list}
+        contrasts = [contrast(measured) for measured in self.outcome.values()]
         self.return_value = sum(contrasts) / len(contrasts)
 
     def report(self) -> None:
-        """Print one line per class."""
-        for task in self.task_list:
-            self.progress.console.print(as_table(f"Brightness of {task}", COLUMNS, self.measured(task)))
-        self.progress.console.print(f"Contrast, from 0 to 1: {self.return_value:.3f}")
+        """Print one line per class; the files may be gone by now, if they were to be cleaned up."""
+        for task, measured in self.outcome.items():
+            show(as_table(f"Brightness of {task}", COLUMNS, measured))
+        show(f"Contrast, from 0 to 1: {self.return_value:.3f}")
 
     def measured(self, task: str) -> list[Brightness]:
         """Return what was measured of a task, by class index."""
