@@ -350,7 +350,10 @@ def test_full_disk_fails_the_run_and_it_continues_when_there_is_space(root: Path
         "            size = (only_run(root) / 'journal.jsonl').stat().st_size + 30\n"
         "            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "            resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))\n"
-        "Filling(toy_config(root)).run()\n"
+        "try:\n"
+        "    Filling(toy_config(root)).run()\n"
+        "finally:\n"  # who measures coverage writes at the end
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
     )
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert child.returncode == 1
