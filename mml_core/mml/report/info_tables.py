@@ -6,7 +6,17 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from mml.report.tables import NOTHING, Column, as_table, count_text, list_text, number_text, seconds_text, show
+from mml.report.tables import (
+    NOTHING,
+    Column,
+    as_table,
+    count_text,
+    list_text,
+    number_text,
+    seconds_text,
+    show,
+    size_text,
+)
 
 Record = dict[str, Any]
 
@@ -99,6 +109,11 @@ def sizes_text(sizes: dict[str, int] | None) -> str:
     return f"{heights} x {widths}"
 
 
+def cached_text(caches: list[Record]) -> str:
+    """Return how many decoded forms of a task's images there are, and what they take together."""
+    return f"{len(caches)} ({size_text(sum(cache['size'] for cache in caches))})" if caches else NOTHING
+
+
 def metrics_text(metrics: list[Record]) -> str:
     """Return the figures of the last evaluation that was no epoch of a training, else of the last one."""
     final = [entry for entry in metrics if entry.get("epoch") is None] or metrics
@@ -152,6 +167,7 @@ _TASK_COLUMNS = [
     Column("unlabeled", lambda task: str(task["num_unlabeled"]), number=True),
     Column("classes", lambda task: str(task["num_classes"] or NOTHING), number=True),
     Column("pixels", lambda task: sizes_text(task["sizes"])),
+    Column("cached", lambda task: cached_text(task["cached"]), number=True),
 ]
 _MODEL_COLUMNS = [
     Column("task", lambda model: model["task"], fold=True),

@@ -16,6 +16,7 @@ from mml.core.data_loading.task_index import SampleCounts
 from mml.core.data_loading.task_struct import TaskStruct
 from mml.core.scripts.base_scheduler import AbstractBaseScheduler
 from mml.core.scripts.exceptions import MMLError, MMLMisconfigurationException, UnknownNameError
+from mml.core.scripts.holdings import Holding, cache_holdings, measure
 from mml.core.scripts.model_storage import ModelStorage
 from mml.core.scripts.run_folder import RUNS_FOLDER
 from mml.core.scripts.runs import RunInfo, project_runs
@@ -67,8 +68,11 @@ class InfoScheduler(AbstractBaseScheduler):
 
     def list_tasks(self) -> None:
         """Gather the installed tasks, by name."""
+        caches = list(cache_holdings(self.fm.data_path))
         self.sections["tasks"] = [
-            self._task(name, header) for name, header in self.fm.task_index.headers() if self._wants([name])
+            {**self._task(name, header), "cached": cache_records(name, caches)}
+            for name, header in self.fm.task_index.headers()
+            if self._wants([name])
         ]
 
     def list_models(self) -> None:
@@ -161,6 +165,11 @@ def task_record(header: TaskHeader, counts: SampleCounts, folder: Path) -> Recor
         "num_folds": counts.folds,
         "folder": str(folder),
     }
+
+
+def cache_records(task: str, caches: list[Holding]) -> list[Record]:
+    """Return where images of a task lie decoded, one folder per preprocessing, and how many bytes they take."""
+    return [{"folder": str(cache.path), "size": measure(cache.path).size} for cache in caches if task in cache.tasks]
 
 
 def model_record(model: ModelStorage, file: Path) -> Record:
