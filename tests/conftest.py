@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support.real_data import NoAptError, fashion_mnist_idx
@@ -16,7 +17,21 @@ CHILD_SECONDS = 300
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 # What tools of a developer make in the top folder, and git ignores.
-TOOLS = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".import_linter_cache", ".nox", ".venv", ".git"}
+TOOLS = {
+    "__pycache__",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".import_linter_cache",
+    ".nox",
+    ".venv",
+    ".git",
+    ".hypothesis",
+}
+
+# No limit on the time of an example: it would test the machine.
+hypothesis.settings.register_profile("mml", deadline=None)
+hypothesis.settings.load_profile("mml")
 
 MmlCli = Callable[..., "subprocess.CompletedProcess[str]"]
 

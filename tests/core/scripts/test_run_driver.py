@@ -530,7 +530,7 @@ def test_value_that_is_no_json_fails_the_step_by_name(root: Path) -> None:
     def put(scheduler: Scripted) -> None:
         scheduler.return_value = object()
 
-    with pytest.raises(MMLError, match=r"return_value <object .*set by step act\(0\), can't be journaled"):
+    with pytest.raises(MMLError, match=r"Value <object .* can't be journaled as return_value of step act\(0\)"):
         Scripted(toy_config(root), put).run()
     assert RunRecord(events(root)).done == {}
 

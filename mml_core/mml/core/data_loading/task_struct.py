@@ -153,7 +153,7 @@ def apply_change(struct: TaskStruct, change: StructChange, roots: PathRoots) -> 
     for key in change.removed:
         struct.paths.pop(key, None)
     struct.paths.update({key: roots.to_path(text) for key, text in change.paths.items()})
-    struct.models[change.keep :] = [record_from_builtins(model, ModelStorage, roots) for model in change.models]
+    struct.models[change.keep :] = [record_from_builtins(model, roots) for model in change.models]
 
 
 def undup_names(names: list[str]) -> list[str]:

@@ -14,7 +14,7 @@ from mml.core.scripts import factories
 from mml.core.scripts.exceptions import MMLMisconfigurationException, PlanError, UnknownNameError
 from mml.core.scripts.plugins import HOOKS
 from mml.core.scripts.progress import RunProgress
-from mml.core.scripts.run_driver import run_recorded, run_unrecorded
+from mml.core.scripts.run_driver import recall_start, run_recorded, run_unrecorded
 from mml.core.scripts.schedule import Step, make_step, step_seed
 from mml.core.scripts.struct_tracker import StructTracker
 from mml.core.scripts.utils import as_list
@@ -141,8 +141,11 @@ class AbstractBaseScheduler(ABC):
             Interrupted: a signal stopped the run.
             Exception: a step failed. All but the first two carry the command that continues as `continue_command`.
         """
-        steps = self.plan()
-        return run_recorded(self, steps) if self.records_run else run_unrecorded(self, steps)
+        if not self.records_run:
+            return run_unrecorded(self, self.plan())
+        if self.continue_status:
+            recall_start(self)
+        return run_recorded(self, self.plan())
 
     def begin_step(self, step: Step) -> None:
         """Prepare for a step: derive its seed, from the run's seed and the step alone."""

@@ -43,10 +43,11 @@ class Opened(Event, tag="opened", frozen=True):
 
 
 class Planned(Event, tag="plan", frozen=True):
-    """The plan of the run, and the changes that `reuse` made to task structs before the first step."""
+    """The plan of the run, and what `reuse` found at its start: for task structs, and for the project (key -> path)."""
 
     steps: list[StepRecord]
     tasks: dict[str, Any] = {}
+    reused: dict[str, str] = {}
 
 
 class Started(Event, tag="start", frozen=True):
@@ -211,6 +212,8 @@ class RunRecord:
     Attributes:
         plan: all steps, those added while running included; None before the run was planned.
         base_plan: the number of steps planned at the start.
+        initial: changes that `reuse` made to task structs at the start.
+        reused: key -> path of the one file of a project that `reuse` found at the start.
         done: position -> the event that made the step done.
         announced: position, or name of the hook -> paths announced by that step, done or not.
         opened: the first event, None for an empty journal.
@@ -224,6 +227,7 @@ class RunRecord:
         self.plan: list[StepRecord] | None = None
         self.base_plan = 0
         self.initial: dict[str, Any] = {}
+        self.reused: dict[str, str] = {}
         self.done: dict[int, Done] = {}
         self.announced: dict[int | str, list[PathAnnounced]] = {}
         self.value: Any = None
@@ -265,7 +269,8 @@ class RunRecord:
             case Opened() if self.opened is None:
                 self.opened = event
             case Planned():
-                self.plan, self.base_plan, self.initial = list(event.steps), len(event.steps), event.tasks
+                self.plan, self.base_plan = list(event.steps), len(event.steps)
+                self.initial, self.reused = event.tasks, event.reused
             case Started():
                 # What an earlier attempt announced was removed before this one began.
                 self.announced.pop(event.step, None)

@@ -10,6 +10,7 @@ import msgspec
 from mml.core.scripts.exceptions import MMLError
 from mml.core.scripts.portable_paths import PathRoots
 from mml.core.scripts.utils import atomic_write
+from mml.core.scripts.values import is_single, plain_value, restored_value
 
 
 class ModelStorage(msgspec.Struct, kw_only=True):
@@ -62,25 +63,46 @@ class ModelStorage(msgspec.Struct, kw_only=True):
             raise MMLError(msg) from error
 
 
-def encode_record(record: Any, roots: PathRoots) -> bytes:
-    """Return the JSON bytes of a record, with every path relative to `roots`; NaN becomes null."""
-    return msgspec.json.encode(record, enc_hook=partial(_encode_path, roots))
+def encode_record(record: ModelStorage, roots: PathRoots) -> bytes:
+    """Return the JSON bytes of a record, with every path relative to `roots`; NaN and infinities become null.
+
+    Raises:
+        MMLError: a value that JSON does not know; names it.
+    """
+    return msgspec.json.encode(_builtins(record, roots))
 
 
-def record_builtins(record: Any, roots: PathRoots) -> Any:
-    """Return a record as JSON-compatible builtins, with every path relative to `roots`."""
-    return msgspec.to_builtins(record, enc_hook=partial(_encode_path, roots))
+def record_builtins(record: ModelStorage, roots: PathRoots) -> Any:
+    """Return a record as the journal keeps it: JSON values, with every path relative to `roots`.
+
+    Raises:
+        MMLError: a value that JSON does not know; names it.
+    """
+    return plain_value(_builtins(record, roots), f"part of a model of task '{record.task}'")
 
 
-def record_from_builtins(data: Any, kind: Any, roots: PathRoots) -> Any:
-    """Return the record of type `kind` that `record_builtins` made `data` of."""
-    return msgspec.convert(data, type=kind, dec_hook=partial(_decode_path, roots))
+def record_from_builtins(data: Any, roots: PathRoots) -> ModelStorage:
+    """Return the record that `record_builtins` made `data` of."""
+    return msgspec.convert(restored_value(data), type=ModelStorage, dec_hook=partial(_decode_path, roots))
 
 
-def _encode_path(roots: PathRoots, value: Any) -> str:
+def _builtins(record: ModelStorage, roots: PathRoots) -> Any:
+    try:
+        return msgspec.to_builtins(record, enc_hook=partial(_encode_value, roots))
+    except TypeError as error:
+        msg = (
+            f"The record of a model of task '{record.task}', fold {record.fold}, can't be kept: {error}. Its "
+            "predictions have to be paths, its metrics JSON values: numbers, text, booleans, lists, dicts."
+        )
+        raise MMLError(msg) from error
+
+
+def _encode_value(roots: PathRoots, value: Any) -> Any:
     if isinstance(value, Path):
         return roots.to_text(value)
-    msg = f"{type(value).__name__} can't be part of a record"
+    if is_single(value):
+        return value.item()
+    msg = f"value {value!r} of type {type(value).__name__} is no JSON value"
     raise TypeError(msg)
 
 

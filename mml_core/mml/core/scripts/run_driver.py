@@ -1,14 +1,9 @@
 """The driver of a run: takes lock and journal, runs what remains of the plan, and records each step when it is done."""
 
 import logging
-import os
 import shlex
-import socket
-import sys
 import time
-import traceback
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,32 +13,29 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from mml.core.scripts import run_folder as folders
-from mml.core.scripts.exceptions import ContinueError, Interrupted, MMLError, PlanError, UnknownNameError
+from mml.core.scripts.exceptions import ContinueError, Interrupted, PlanError, UnknownNameError
 from mml.core.scripts.journal import (
     FINISHING,
     JOURNAL_FILE,
     PREPARATION,
     Done,
     Event,
-    Failed,
     Finished,
     Finishing,
     Journal,
-    Opened,
     PathAnnounced,
     Planned,
     RunRecord,
     Started,
-    Stopped,
     read_events,
 )
 from mml.core.scripts.plugins import HOOKS
+from mml.core.scripts.run_account import ended, opened
 from mml.core.scripts.run_lock import RunLock
 from mml.core.scripts.run_log import run_logging
 from mml.core.scripts.schedule import Step, StepRecord, check_same_plan, remaining, restore_step, step_seed
 from mml.core.scripts.seeding import seed_everything
 from mml.core.scripts.signals import SignalGuard, guarded_signals
-from mml.core.scripts.utils import atomic_write
 from mml.core.scripts.values import plain_value, restored_value
 from mml.runners.base import Runner, StepOutcome
 from mml.runners.serial import SerialRunner
@@ -52,8 +44,6 @@ if TYPE_CHECKING:
     from mml.core.scripts.base_scheduler import AbstractBaseScheduler
 
 logger = logging.getLogger(__name__)
-
-_RECORDED_PACKAGES = ("mml-core", "torch", "lightning", "torchvision", "timm", "numpy")
 
 
 def run_unrecorded(scheduler: "AbstractBaseScheduler", steps: list[Step]) -> Any:
@@ -69,6 +59,22 @@ def run_unrecorded(scheduler: "AbstractBaseScheduler", steps: list[Step]) -> Any
         scheduler.before_finishing_hook()
     scheduler.report()
     return scheduler.return_value
+
+
+def recall_start(scheduler: "AbstractBaseScheduler") -> None:
+    """Bring back what `reuse` found when the run to continue was started, before its plan is made anew.
+
+    Raises:
+        ContinueError: there is no such run, or nothing is left to continue.
+        JournalError: its journal is damaged.
+    """
+    folder = _run_folder(scheduler)
+    record = RunRecord(read_events(folder / JOURNAL_FILE)[0])
+    _refuse_finished(record, folder)
+    scheduler.structs.replay(record.initial)
+    if record.plan is not None:
+        fm = scheduler.fm
+        fm.global_reusables = {key: fm.roots.to_path(text) for key, text in record.reused.items()}
 
 
 def run_recorded(scheduler: "AbstractBaseScheduler", steps: list[Step]) -> Any:
@@ -102,12 +108,12 @@ def execute_step(scheduler: "AbstractBaseScheduler", step: Step) -> StepOutcome:
     scheduler.begin_step(step)
     seed_everything(scheduler.step_seed)
     # By value: a step may also change a list or dict in place.
-    before, planned = plain_value(scheduler.return_value, "what ran before the step"), len(scheduler.commands)
+    before, planned = plain_value(scheduler.return_value, "return_value before a step"), len(scheduler.commands)
     scheduler.structs.begin_step()
     start = time.perf_counter()
     scheduler.commands[step.position](*step.params)
     seconds = time.perf_counter() - start
-    value = plain_value(scheduler.return_value, f"step {step.record}")
+    value = plain_value(scheduler.return_value, f"return_value of step {step.record}")
     return StepOutcome(
         seconds=round(seconds, 6),
         tasks=scheduler.structs.end_step(),
@@ -156,7 +162,7 @@ class _Driver:
     def drive(self) -> None:
         """Go from wherever the record ends to the end of the run."""
         scheduler, record = self._scheduler, self._record
-        self._append(_opened(scheduler))
+        self._append(opened(str(scheduler.cfg.mode.get("id", "")), scheduler.task_list))
         scheduler.fm.open_run(self._folder)
         self._restore()
         if record.finishing:
@@ -171,7 +177,7 @@ class _Driver:
         if scheduler.steps_from(planned):
             msg = "before_finishing_hook added steps, but all steps are over then. Add them in a step."
             raise PlanError(msg)
-        return self._finish(plain_value(scheduler.return_value, "the end of the run"))
+        return self._finish(plain_value(scheduler.return_value, "return_value of the run"))
 
     def record_error(self, error: BaseException) -> None:
         """Record why the run ends here, and attach the command that continues it to the error."""
@@ -181,21 +187,15 @@ class _Driver:
         try:
             # The run ends here already: a signal that comes now adds nothing.
             with suppress(Interrupted), self._guard.deferred():
-                self.journal.append(self._end(error))
+                self.journal.append(ended(error, self._step, self._folder))
         except OSError as fault:
             # E.g. the disk is full, as the error itself says already; without this line the run counts as crashed.
             logger.warning("The end of the run could not be recorded: %s", fault)
-
-    def _end(self, error: BaseException) -> Event:
-        if isinstance(error, Interrupted):
-            return Stopped(time=time.time(), step=self._step, signal=str(error))
-        return Failed(time=time.time(), step=self._step, error=_one_line(error), traceback=self._dump(error))
 
     def _restore(self) -> None:
         """Bring task structs, return value and files to the state after the last step that is done."""
         scheduler, record = self._scheduler, self._record
         scheduler.return_value = restored_value(record.value)
-        scheduler.structs.replay(record.initial, initial=record.plan is not None)
         for done in record.done.values():
             scheduler.structs.replay(done.tasks)
         for text in record.unfinished_paths():
@@ -215,8 +215,13 @@ class _Driver:
         scheduler, record = self._scheduler, self._record
         steps = scheduler.steps_from(0)
         if record.plan is None:
-            tasks = scheduler.structs.initial_changes(scheduler.task_list)
-            self._append(Planned(time=time.time(), steps=[step.record for step in steps], tasks=tasks))
+            planned = Planned(
+                time=time.time(),
+                steps=[step.record for step in steps],
+                tasks=scheduler.structs.initial_changes(scheduler.task_list),
+                reused={key: scheduler.fm.roots.to_text(path) for key, path in scheduler.fm.global_reusables.items()},
+            )
+            self._append(planned)
             return steps
         check_same_plan(record.plan[: record.base_plan], [step.record for step in steps])
         for position, grown in enumerate(record.plan[record.base_plan :], start=record.base_plan):
@@ -283,15 +288,6 @@ class _Driver:
         with self._guard.deferred():
             self.journal.append(event)
 
-    def _dump(self, error: BaseException) -> str:
-        """Write the traceback into the run folder and return its path relative to that."""
-        step = "hook" if self._step is None else f"step_{self._step + 1:04d}"
-        path = self._folder / folders.ERRORS_FOLDER / f"{step}_{time.strftime('%Y-%m-%d_%H-%M-%S')}.txt"
-        with atomic_write(path) as file:
-            file.write(_encodable("".join(traceback.format_exception(error))).encode())
-        error.traceback_file = path  # type: ignore[attr-defined]
-        return path.relative_to(self._folder).as_posix()
-
 
 def call_hooks(hooks: list[Any], scheduler: "AbstractBaseScheduler") -> None:
     """Call what plugins registered."""
@@ -327,46 +323,21 @@ def _run_folder(scheduler: "AbstractBaseScheduler") -> Path:
 
 def _refuse_misfit(record: RunRecord, steps: list[Step], folder: Path) -> None:
     """Refuse to continue a run that is finished or has another plan, before anything is written."""
-    if record.finished:
-        msg = f"Run {folder.name} is finished: nothing is left to continue. Start a new run by leaving out `continue`."
-        raise ContinueError(msg)
+    _refuse_finished(record, folder)
     if record.plan is not None and not record.finishing:
         check_same_plan(record.plan[: min(record.base_plan, len(steps))], [step.record for step in steps])
 
 
-def _opened(scheduler: "AbstractBaseScheduler") -> Opened:
-    return Opened(
-        time=time.time(),
-        pid=os.getpid(),
-        host=socket.gethostname(),
-        command=sys.argv,
-        mode=str(scheduler.cfg.mode.get("id", "")),
-        tasks=scheduler.task_list,
-        versions={name: found for name in _RECORDED_PACKAGES if (found := _version(name))},
-    )
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def _refuse_finished(record: RunRecord, folder: Path) -> None:
+    if record.finished:
+        msg = f"Run {folder.name} is finished: nothing is left to continue. Start a new run by leaving out `continue`."
+        raise ContinueError(msg)
 
 
 def _runner(scheduler: "AbstractBaseScheduler") -> Runner:
     config = OmegaConf.select(scheduler.cfg, "runner._target_", default=None)
     runner: Runner = SerialRunner() if config is None else instantiate(scheduler.cfg.runner)
     return runner
-
-
-def _one_line(error: BaseException) -> str:
-    text = _encodable(" ".join(str(error).split()))
-    return text if isinstance(error, MMLError) else f"{type(error).__name__}: {text}"
-
-
-def _encodable(text: str) -> str:
-    """Return a text that UTF-8 can hold; names of files that are not valid Unicode have surrogates."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def _log_level(scheduler: "AbstractBaseScheduler") -> str:

@@ -8,6 +8,8 @@ import msgspec
 from mml.core.data_loading.file_manager import MMLFileManager
 from mml.core.data_loading.task_struct import StructChange, StructState, TaskStruct, apply_change, difference, state_of
 
+_NOTHING = StructState({}, [])
+
 
 class StructTracker:
     """All task structs of a run.
@@ -20,7 +22,8 @@ class StructTracker:
         self._fm = fm
         self._structs: dict[str, TaskStruct] = {}
         self._recorded: dict[str, list[StructChange]] = {}
-        self._with_reuse = True
+        # What `reuse` attached to structs, as long as no record has it.
+        self._reused: dict[str, StructChange] = {}
         self._before: dict[str, StructState] = {}
         # Structs handed out between steps may be kept by the scheduler, so every step may change them.
         self._held: set[str] = set()
@@ -35,27 +38,27 @@ class StructTracker:
         struct = self._structs.get(name) or self._load(name)
         if self._in_step:
             if name not in self._before:
-                self._before[name] = state_of(struct, self._fm.roots)
+                self._before[name] = self._state_before(name)
         else:
             self._held.add(name)
         return struct
 
     def initial_changes(self, names: list[str]) -> dict[str, StructChange]:
-        """Return what `reuse` attaches to the structs of tasks, so that a later `continue` attaches the same."""
-        if not self._fm.reuses:
-            return {}
-        empty = StructState({}, [])
-        changes = {name: difference(empty, state_of(self._load(name), self._fm.roots)) for name in names}
-        return {name: change for name, change in changes.items() if change is not None}
+        """Return what `reuse` attaches to the structs of tasks, and attached to others that were loaded up to now.
 
-    def replay(self, changes: Mapping[str, Any], *, initial: bool = False) -> None:
+        Recorded, it makes a later `continue` attach the same.
+        """
+        for name in names if self._fm.reuses else ():
+            self._load(name)
+        changes, self._reused = self._reused, {}
+        return changes
+
+    def replay(self, changes: Mapping[str, Any]) -> None:
         """Take over recorded changes, as builtins: at once for a struct that planning has loaded, else on loading.
 
         Args:
             changes: task name -> change.
-            initial: whether these are the changes that `reuse` made at the start of the run.
         """
-        self._with_reuse = self._with_reuse and not initial
         for name, change in changes.items():
             recorded = msgspec.convert(change, StructChange)
             self._recorded.setdefault(name, []).append(recorded)
@@ -65,7 +68,7 @@ class StructTracker:
     def begin_step(self) -> None:
         """Start to watch for changes."""
         self._in_step = True
-        self._before = {name: state_of(self._structs[name], self._fm.roots) for name in self._held}
+        self._before = {name: self._state_before(name) for name in self._held}
 
     def end_step(self) -> dict[str, StructChange]:
         """Stop watching and return the changes since `begin_step`."""
@@ -73,13 +76,21 @@ class StructTracker:
         found = {}
         for name, before in self._before.items():
             change = difference(before, state_of(self._structs[name], self._fm.roots))
+            self._reused.pop(name, None)
             if change is not None:
                 found[name] = change
         return found
 
+    def _state_before(self, name: str) -> StructState:
+        # What `reuse` attached counts as a change of the step, unless it is in an earlier record.
+        return _NOTHING if name in self._reused else state_of(self._structs[name], self._fm.roots)
+
     def _load(self, name: str) -> TaskStruct:
         if name not in self._structs:
-            struct = self._fm.load_struct(name, with_reuse=self._with_reuse)
+            # What `reuse` found once is what a continued run goes on with, also when there is a newer file by now.
+            struct = self._fm.load_struct(name, with_reuse=name not in self._recorded)
+            if (reused := difference(_NOTHING, state_of(struct, self._fm.roots))) is not None:
+                self._reused[name] = reused
             for change in self._recorded.get(name, []):
                 apply_change(struct, change, self._fm.roots)
             self._structs[name] = struct

@@ -6,37 +6,43 @@ from typing import Any
 from mml.core.scripts.exceptions import MMLError
 
 _FLOAT_MARK = "$float"
+# What the JSON library reads back as a whole number.
+_LEAST, _MOST = -(2**63), 2**64 - 1
 
 
-def plain_value(value: Any, where: str) -> Any:
+def plain_value(value: Any, what: str) -> Any:
     """Return a value as JSON.
 
     Args:
         value: JSON values, also NaN and infinities, and one-element arrays or tensors.
-        where: the step that set it, for the message.
+        what: what it is, for the message, e.g. `"return_value of step train(0)"`.
 
     Raises:
-        MMLError: it is anything else; names step and value.
+        MMLError: it is anything else; names it.
     """
+    plain: Any
     match value:
-        case None | bool() | int():
-            return value
+        case None | bool():
+            plain = value
+        case int() if _LEAST <= value <= _MOST:
+            plain = int(value)
         case float():
-            return float(value) if math.isfinite(value) else {_FLOAT_MARK: str(float(value))}
-        case str():
-            return str.__str__(value)
+            plain = float(value) if math.isfinite(value) else {_FLOAT_MARK: str(float(value))}
+        case str() if is_encodable(value):
+            plain = str.__str__(value)
         case list() | tuple():
-            return [plain_value(item, where) for item in value]
-        case dict() if all(isinstance(key, str) for key in value):
-            return {str.__str__(key): plain_value(item, where) for key, item in value.items()}
-    # NumPy scalars, and arrays and tensors of one element.
-    if callable(item := getattr(value, "item", None)) and _is_single(value):
-        return plain_value(item(), where)
-    msg = (
-        f"return_value {value!r} of type {type(value).__name__}, set by {where}, can't be journaled. "
-        "It has to be a JSON value: a number, text, boolean, None, or lists and dicts of those."
-    )
-    raise MMLError(msg)
+            plain = [plain_value(item, what) for item in value]
+        case dict() if value.keys() != {_FLOAT_MARK} and all(map(_is_text, value)):
+            plain = {str.__str__(key): plain_value(item, what) for key, item in value.items()}
+        case _ if is_single(value):
+            plain = plain_value(value.item(), what)
+        case _:
+            msg = (
+                f"Value {value!r} of type {type(value).__name__} can't be journaled as {what}. It has to be JSON: "
+                "a number of at most 64 bits, text, boolean, None, or lists and dicts (with text keys) of those."
+            )
+            raise MMLError(msg)
+    return plain
 
 
 def restored_value(value: Any) -> Any:
@@ -50,6 +56,22 @@ def restored_value(value: Any) -> Any:
     return value
 
 
-def _is_single(value: Any) -> bool:
+def is_single(value: Any) -> bool:
+    """Tell whether a value is a NumPy scalar, or an array or tensor of one element: its `item()` is a plain number."""
+    if not callable(getattr(value, "item", None)):
+        return False
     shape = getattr(value, "shape", None)
     return shape is not None and math.prod(shape) == 1
+
+
+def is_encodable(text: str) -> bool:
+    """Tell whether UTF-8 can hold a text; names of files that are not valid Unicode have surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and is_encodable(value)
