@@ -3,15 +3,17 @@
 import logging
 import shlex
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
+from mml.core.data_loading.file_manager import MMLFileManager
 from mml.core.scripts import run_folder as folders
 from mml.core.scripts.exceptions import ContinueError, Interrupted, PlanError, UnknownNameError
 from mml.core.scripts.journal import (
@@ -30,23 +32,55 @@ from mml.core.scripts.journal import (
     read_events,
 )
 from mml.core.scripts.plugins import HOOKS
+from mml.core.scripts.progress import RunProgress
 from mml.core.scripts.run_account import ended, opened
 from mml.core.scripts.run_lock import RunLock
 from mml.core.scripts.run_log import run_logging
 from mml.core.scripts.schedule import Step, StepRecord, check_same_plan, remaining, restore_step, step_seed
 from mml.core.scripts.seeding import seed_everything
 from mml.core.scripts.signals import SignalGuard, guarded_signals
+from mml.core.scripts.struct_tracker import StructTracker
 from mml.core.scripts.values import plain_value, restored_value
 from mml.runners.base import Runner, StepOutcome
 from mml.runners.serial import SerialRunner
 
-if TYPE_CHECKING:
-    from mml.core.scripts.base_scheduler import AbstractBaseScheduler
-
 logger = logging.getLogger(__name__)
 
 
-def run_unrecorded(scheduler: "AbstractBaseScheduler", steps: list[Step]) -> Any:
+class Scheduler(Protocol):
+    """What the driver knows of a scheduler; `AbstractBaseScheduler` says what each means."""
+
+    cfg: DictConfig
+    fm: MMLFileManager
+    structs: StructTracker
+    progress: RunProgress
+    commands: list[Callable[..., Any]]
+    params: list[Sequence[Any]]
+    task_list: list[str]
+    return_value: Any
+    seed: int
+    step_seed: int
+    seconds: float
+    continue_status: bool
+
+    def begin_step(self, step: Step) -> None:
+        """Prepare for a step."""
+
+    def steps_from(self, position: int) -> list[Step]:
+        """Return the planned steps from a position on."""
+        ...
+
+    def after_preparation_hook(self) -> None:
+        """Be called before the first step."""
+
+    def before_finishing_hook(self) -> None:
+        """Be called after the last step."""
+
+    def report(self) -> None:
+        """Print the outcome."""
+
+
+def run_unrecorded(scheduler: Scheduler, steps: list[Step]) -> Any:
     """Run a plan without a trace on disk, for modes that only look."""
     with run_logging(None, _log_level(scheduler), scheduler.progress.console), scheduler.progress:
         _begin_hook(scheduler, PREPARATION)
@@ -61,7 +95,7 @@ def run_unrecorded(scheduler: "AbstractBaseScheduler", steps: list[Step]) -> Any
     return scheduler.return_value
 
 
-def recall_start(scheduler: "AbstractBaseScheduler") -> None:
+def recall_start(scheduler: Scheduler) -> None:
     """Bring back what `reuse` found when the run to continue was started, before its plan is made anew.
 
     Raises:
@@ -77,7 +111,7 @@ def recall_start(scheduler: "AbstractBaseScheduler") -> None:
         fm.global_reusables = {key: fm.roots.to_path(text) for key, text in record.reused.items()}
 
 
-def run_recorded(scheduler: "AbstractBaseScheduler", steps: list[Step]) -> Any:
+def run_recorded(scheduler: Scheduler, steps: list[Step]) -> Any:
     """Run what remains of a plan, recording each step; return the scheduler's return value."""
     level = _log_level(scheduler)
     folder = _run_folder(scheduler)
@@ -99,7 +133,7 @@ def run_recorded(scheduler: "AbstractBaseScheduler", steps: list[Step]) -> Any:
     return scheduler.return_value
 
 
-def execute_step(scheduler: "AbstractBaseScheduler", step: Step) -> StepOutcome:
+def execute_step(scheduler: Scheduler, step: Step) -> StepOutcome:
     """Run one step in this process and return what it changed.
 
     Raises:
@@ -122,7 +156,7 @@ def execute_step(scheduler: "AbstractBaseScheduler", step: Step) -> StepOutcome:
     )
 
 
-def _grown(scheduler: "AbstractBaseScheduler", planned: int) -> list[StepRecord]:
+def _grown(scheduler: Scheduler, planned: int) -> list[StepRecord]:
     """Return the steps that were added to the plan, which a continued run has to find by name."""
     steps = scheduler.steps_from(planned)
     for step in steps:
@@ -133,7 +167,7 @@ def _grown(scheduler: "AbstractBaseScheduler", planned: int) -> list[StepRecord]
     return [step.record for step in steps]
 
 
-def _begin_hook(scheduler: "AbstractBaseScheduler", name: str) -> None:
+def _begin_hook(scheduler: Scheduler, name: str) -> None:
     """Seed what runs outside of steps, by its name."""
     scheduler.step_seed = step_seed(scheduler.seed, name)
     seed_everything(scheduler.step_seed)
@@ -147,7 +181,7 @@ class _Driver:
         PlanError: the plan is not the recorded one.
     """
 
-    def __init__(self, scheduler: "AbstractBaseScheduler", steps: list[Step], folder: Path, guard: SignalGuard) -> None:
+    def __init__(self, scheduler: Scheduler, steps: list[Step], folder: Path, guard: SignalGuard) -> None:
         self._scheduler = scheduler
         self._folder = folder
         self._guard = guard
@@ -289,7 +323,7 @@ class _Driver:
             self.journal.append(event)
 
 
-def call_hooks(hooks: list[Any], scheduler: "AbstractBaseScheduler") -> None:
+def call_hooks(hooks: list[Any], scheduler: Scheduler) -> None:
     """Call what plugins registered."""
     for hook in hooks:
         hook(scheduler)
@@ -311,7 +345,7 @@ def given_overrides() -> list[str]:
     return [str(override) for override in HydraConfig.get().overrides.task]
 
 
-def _run_folder(scheduler: "AbstractBaseScheduler") -> Path:
+def _run_folder(scheduler: Scheduler) -> Path:
     """Return the folder of the run to continue, or make that of a new one."""
     cfg, proj_path = scheduler.cfg, scheduler.fm.proj_path
     if scheduler.continue_status:
@@ -334,13 +368,13 @@ def _refuse_finished(record: RunRecord, folder: Path) -> None:
         raise ContinueError(msg)
 
 
-def _runner(scheduler: "AbstractBaseScheduler") -> Runner:
+def _runner(scheduler: Scheduler) -> Runner:
     config = OmegaConf.select(scheduler.cfg, "runner._target_", default=None)
     runner: Runner = SerialRunner() if config is None else instantiate(scheduler.cfg.runner)
     return runner
 
 
-def _log_level(scheduler: "AbstractBaseScheduler") -> str:
+def _log_level(scheduler: Scheduler) -> str:
     level = str(OmegaConf.select(scheduler.cfg, "logging.level", default="INFO")).upper()
     if level not in logging.getLevelNamesMapping():
         raise UnknownNameError(level, kind="logging.level", known=logging.getLevelNamesMapping())
