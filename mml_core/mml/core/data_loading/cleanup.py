@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,11 +26,6 @@ class KindFile(NamedTuple):
     path: Path
     owner: str | None
     task: str | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes that removing it would free; 0 when it is not there (any more)."""
-        return tree_size(self.path)
 
 
 def find_kind_files(templates: Iterable[PathTemplate], proj_path: Path) -> Iterator[KindFile]:
@@ -64,15 +58,6 @@ def find_leftovers(templates: Iterable[PathTemplate], proj_path: Path) -> Iterat
             yield from (found for path in [*beside, *alone] if (found := kinds.describe(path, target)))
 
 
-def tree_size(path: Path) -> int:
-    """Return the bytes of a file, or of all files below a folder, links unfollowed; 0 when there is none."""
-    if path.is_symlink() or not path.is_dir():
-        with suppress(OSError):
-            return path.lstat().st_size
-        return 0
-    return sum(tree_size(entry) for entry in path.iterdir())
-
-
 def wanted_kinds(config: Mapping[str, Any], templates: Mapping[str, PathTemplate]) -> list[str]:
     """Return the keys that `reuse.clean_up` sets to true.
 
@@ -94,7 +79,7 @@ def remove(path: Path) -> None:
 
 
 def remove_with_claim(path: Path) -> None:
-    """Remove a file or folder and its claim, and folders that this left empty are kept: others may be writing there."""
+    """Remove a file or folder, and its claim, so that its number is free again."""
     remove(path)
     release(path)
 

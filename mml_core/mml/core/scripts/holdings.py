@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mml.core.data_loading.cleanup import find_kind_files, find_leftovers
+from mml.core.data_loading.file_manager import TEMP_FOLDER
 from mml.core.data_loading.path_templates import PathTemplate
 from mml.core.data_preparation.publish import CREATING_FOLDER
 from mml.core.scripts.run_lock import is_held
@@ -15,7 +16,7 @@ from mml.core.scripts.runs import CONTINUABLE, DAMAGED, FINISHED, RUNNING, RunIn
 
 RUN_KINDS = {state: f"runs_{state}" for state in (FINISHED, *CONTINUABLE, DAMAGED)}
 CREATIONS, CACHE = "creations", "cache"
-TEMP_FOLDER = "temp"
+TEMP = "temp"
 # How the folders are named: <task>-<digest> for decoded images, <run>-<8 digits> for the task creation of a run.
 _CACHE = re.compile(r"(?P<task>.+)-[0-9a-f]{12}")
 _CREATION = re.compile(r"(?P<run>.+)-[0-9a-f]{8}")
@@ -113,13 +114,13 @@ def measure(path: Path) -> Measured:
 
 def _temporary(templates: Iterable[PathTemplate], folder: Path, run: RunInfo | None) -> Iterator[Holding]:
     """Yield the files of a temporary folder; what no other template describes is plainly `temp`."""
-    patterns = [(t.key, t.pattern()) for t in templates if t.temporary and t.key != TEMP_FOLDER]
+    patterns = [(t.key, t.pattern()) for t in templates if t.temporary and t.key != TEMP]
     owner, tasks = (run.name, run.tasks) if run else (None, ())
     for root, _, names in os.walk(folder):
         for name in sorted(names):
             path = Path(root) / name
             relative = path.relative_to(folder).as_posix()
-            key = next((key for key, pattern in patterns if pattern.fullmatch(relative)), TEMP_FOLDER)
+            key = next((key for key, pattern in patterns if pattern.fullmatch(relative)), TEMP)
             yield Holding(key, path, tasks, owner)
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from mml.core.data_loading.claims import release
-from mml.core.data_loading.cleanup import remove
+from mml.core.data_loading.cleanup import remove, remove_with_claim
+from mml.core.data_loading.file_manager import TEMP_FOLDER
 from mml.core.data_preparation.publish import Workbench
 from mml.core.scripts.exceptions import MMLError, RunLockedError
-from mml.core.scripts.holdings import CACHE, CREATIONS, RUN_KINDS, TEMP_FOLDER, Holding
+from mml.core.scripts.holdings import CACHE, CREATIONS, RUN_KINDS, Holding
 from mml.core.scripts.journal import JOURNAL_FILE
 from mml.core.scripts.run_folder import CONFIG_FILE, ERRORS_FOLDER, LOG_FILE, OVERRIDES_FILE
 from mml.core.scripts.run_lock import LOCK_FILE, RunLock
@@ -48,10 +48,10 @@ def remove_holding(holding: Holding, root: Path, *, keep_claim: bool = False) ->
         _remove_creation(holding.path)
     elif holding.kind == CACHE:
         _remove_cache(holding.path)
-    else:
+    elif keep_claim:
         remove(holding.path)
-        if not keep_claim:
-            release(holding.path)
+    else:
+        remove_with_claim(holding.path)
     _remove_empty(holding.path.parent, root)
 
 
