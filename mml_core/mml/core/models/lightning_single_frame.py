@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 
 from mml.core.data_loading.task_attributes import Modality, TaskType
 from mml.core.data_loading.task_struct import TaskStruct
-from mml.core.models.heads import TARGETS, create_head, scores
+from mml.core.models.heads import create_head, scores
+from mml.core.models.kinds import TARGETS
 from mml.core.models.losses import check_fits
 from mml.core.models.metrics import TaskMetrics, confusion_matrix
 from mml.core.models.optimization import Horizon, Schedule, build_optimizer

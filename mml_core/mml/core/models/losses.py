@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mml.core.data_loading.task_attributes import TaskType
+from mml.core.models.kinds import LOSS_OPTIONS
 from mml.core.scripts.exceptions import MMLMisconfigurationException
 
 if TYPE_CHECKING:
@@ -91,12 +92,9 @@ def check_fits(loss: object, struct: "TaskStruct") -> None:
     fits = getattr(loss, "fits", None)
     if fits is None or struct.task_type in fits:
         return
-    option = {TaskType.CLASSIFICATION: "cross_entropy", TaskType.MULTILABEL_CLASSIFICATION: "bce"}.get(
-        struct.task_type, "mse"
-    )
     msg = (
         f"Loss {type(loss).__name__} is made for {' and '.join(sorted(fits))}, but task '{struct.name}' is of type "
-        f"{struct.task_type}. Use loss={option}."
+        f"{struct.task_type}. Use loss={LOSS_OPTIONS[struct.task_type]}."
     )
     raise MMLMisconfigurationException(msg)
 

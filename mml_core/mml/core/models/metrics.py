@@ -1,7 +1,7 @@
-"""Metrics of tasks, built from torchmetrics by the `metrics` group, and the direction in which they improve."""
+"""Metrics of tasks, built from torchmetrics by the `metrics` group."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torchmetrics
 from torch import Tensor, nn
@@ -9,23 +9,11 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from mml.core.data_loading.task_attributes import TaskType
 from mml.core.models.heads import scores
+from mml.core.models.kinds import METRIC_OPTIONS
 from mml.core.scripts.exceptions import MMLMisconfigurationException
 
 if TYPE_CHECKING:
     from mml.core.data_loading.task_struct import TaskStruct
-
-# Parts of metric names that tell that less is better.
-_COSTS = ("loss", "error", "mae", "mse", "rmse", "distance", "deviance", "perplexity")
-_OPTIONS = {
-    TaskType.CLASSIFICATION: "classification",
-    TaskType.MULTILABEL_CLASSIFICATION: "multilabel",
-    TaskType.REGRESSION: "regression",
-}
-
-
-def direction(monitor: str) -> Literal["min", "max"]:
-    """Return `"min"` for metrics of which less is better, by their name, else `"max"`."""
-    return "min" if any(part in _COSTS for part in monitor.rpartition("/")[2].lower().split("_")) else "max"
 
 
 class TaskMetrics(nn.Module):
@@ -80,7 +68,7 @@ def _build(struct: "TaskStruct", name: str, builder: Any) -> torchmetrics.Metric
     except (TypeError, ValueError) as error:
         msg = (
             f"Metric metrics.{name} does not fit task '{struct.name}' of type {struct.task_type}: {error}. "
-            f"Use metrics={_OPTIONS[struct.task_type]}."
+            f"Use metrics={METRIC_OPTIONS[struct.task_type]}."
         )
         raise MMLMisconfigurationException(msg) from error
     return metric

@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim import lr_scheduler as torch_schedules
 
-from mml.core.models.metrics import direction
+from mml.core.models.kinds import direction
 from mml.core.scripts.exceptions import MMLMisconfigurationException
 
 # What Lightning's configure_optimizers returns for a schedule.

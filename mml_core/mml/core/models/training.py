@@ -18,12 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 from mml.core.models.assembly import named
 from mml.core.models.callbacks import MetricHistory
 from mml.core.models.failures import explained_failures
-from mml.core.models.metrics import direction
 from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
 
-# Advice of Lightning that mml's defaults and displays answer already; message (start of a pattern) by message.
+# Advice of Lightning and torch that mml's defaults and displays answer already; message (start of a pattern) by message.
 _ANSWERED = (
     r"The '\w+_dataloader' does not have many workers",
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
     r"The number of training batches \(\d+\) is smaller than the logging interval",
     r"Checkpoint directory .* exists and is not empty",
     r"You defined a `validation_step` but have no `val_dataloader`",
@@ -130,33 +130,12 @@ def keep_best(monitor: str, improving: str, path: Path, others: Iterable[Callbac
     )
 
 
-def kept_epoch(trainer: lightning.Trainer) -> tuple[Path | None, float | None]:
-    """Return the file with the weights of the best epoch, and its value; None for the last one, which the model has."""
-    keeper = trainer.checkpoint_callback
-    if not isinstance(keeper, ModelCheckpoint) or not keeper.best_model_path:
-        return None, None
-    score = keeper.best_model_score
-    return Path(keeper.best_model_path), None if score is None else float(score)
-
-
 def tensorboard_logger(cfg: DictConfig, folder: Path | None, name: str) -> Logger | None:
     """Return a logger for TensorBoard if it is wanted and installed and there is a run folder, else None."""
     wanted = OmegaConf.select(cfg, "logging.tensorboard", default=False)
     if not wanted or folder is None or find_spec("tensorboard") is None:
         return None
     return TensorBoardLogger(save_dir=folder, name="tensorboard", version=name)
-
-
-def resolved_direction(cfg: DictConfig, monitor: str) -> str:
-    """Return `"min"` or `"max"`: what `mode.direction` says, or for `auto` what the metric's name tells.
-
-    Raises:
-        UnknownNameError: `mode.direction` is something else.
-    """
-    wanted = str(OmegaConf.select(cfg, "mode.direction", default="auto"))
-    if wanted not in ("auto", "min", "max"):
-        raise UnknownNameError(wanted, kind="value of mode.direction", known=["auto", "min", "max"])
-    return direction(monitor) if wanted == "auto" else wanted
 
 
 def _check_keys(settings: dict[str, Any]) -> None:

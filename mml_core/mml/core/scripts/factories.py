@@ -1,12 +1,14 @@
 """Factories: what the base scheduler's create_* methods call. What they need is imported when it is made."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from mml.core.data_loading.file_manager import MMLFileManager
 from mml.core.data_loading.task_struct import TaskStruct
+from mml.core.models.kinds import direction
 from mml.core.scripts.progress import RunProgress
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from mml.core.data_loading.lightning_datamodule import MultiTaskDataModule
     from mml.core.models.lightning_single_frame import SingleFrameLightningModule
+    from mml.core.models.training import Trainer
 
 
 def create_trainer(  # noqa: PLR0913 # the public way to a trainer; all but the config by keyword, most with a default
@@ -25,7 +28,7 @@ def create_trainer(  # noqa: PLR0913 # the public way to a trainer; all but the 
     monitor: str | None = None,
     metrics_callback: bool = False,
     name: str | None = None,
-) -> "lightning.Trainer":
+) -> "Trainer":
     """Return a trainer as the groups `trainer`, `callbacks` and `logging` describe it.
 
     Args:
@@ -47,7 +50,8 @@ def create_trainer(  # noqa: PLR0913 # the public way to a trainer; all but the 
 
     name = name or f"training_{seed}"
     watched = monitor or OmegaConf.select(cfg, "mode.monitor", default=None)
-    improving = training.resolved_direction(cfg, watched or "loss")
+    wanted = OmegaConf.select(cfg, "mode.direction", default="auto")
+    improving = direction(watched or "val/loss") if wanted == "auto" else str(wanted)
     callbacks = training.build_callbacks(cfg.get("callbacks"), watched or "val/loss", improving)
     if watched and OmegaConf.select(cfg, "mode.keep", default="best") != "last":
         path = fm.construct_saving_path(None, "checkpoints", task_name=name, file_name="best.ckpt")
@@ -78,6 +82,25 @@ def create_model(cfg: DictConfig, structs: Sequence[TaskStruct]) -> "SingleFrame
     recipe = build_recipe(cfg)
     model = build_backbone(cfg.arch, in_chans=channels, image_size=(height, width))
     return SingleFrameLightningModule(tasks, model, recipe)
+
+
+def check_model(cfg: DictConfig, structs: Sequence[TaskStruct]) -> None:
+    """Refuse settings with which no training of these tasks could begin, before a run is started with them.
+
+    Raises:
+        MMLMisconfigurationException: see `create_model` and `create_trainer`; also if the optimizer refuses its keys.
+    """
+    from mml.core.models import training
+    from mml.core.models.assembly import build_recipe
+    from mml.core.models.lightning_single_frame import Objective
+    from mml.core.models.optimization import build_optimizer
+
+    recipe = build_recipe(cfg)
+    for struct in structs:
+        Objective(struct, recipe)
+    build_optimizer(recipe.optimizer, create_model(cfg, structs[:1]), {})
+    callbacks = training.build_callbacks(cfg.get("callbacks"), recipe.monitor, direction(recipe.monitor))
+    training.build_trainer(cfg, callbacks=callbacks, root=Path())
 
 
 def create_datamodule(
