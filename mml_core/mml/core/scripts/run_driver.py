@@ -37,7 +37,7 @@ from mml.core.scripts.run_account import ended, opened
 from mml.core.scripts.run_lock import RunLock
 from mml.core.scripts.run_log import run_logging
 from mml.core.scripts.schedule import Step, StepRecord, check_same_plan, remaining, restore_step, step_seed
-from mml.core.scripts.seeding import seed_everything
+from mml.core.scripts.seeding import imports_kept_apart, seed_everything
 from mml.core.scripts.signals import SignalGuard, guarded_signals
 from mml.core.scripts.struct_tracker import StructTracker
 from mml.core.scripts.values import plain_value, restored_value
@@ -121,7 +121,7 @@ def run_recorded(scheduler: Scheduler, steps: list[Step]) -> Any:
         driver = _Driver(scheduler, steps, folder, guard)
         try:
             log_file = folder / folders.LOG_FILE
-            with run_logging(log_file, level, scheduler.progress.console), scheduler.progress:
+            with run_logging(log_file, level, scheduler.progress.console), scheduler.progress, imports_kept_apart():
                 driver.drive()
         except BaseException as error:
             driver.record_error(error)
