@@ -20,7 +20,9 @@ class PathRoots(NamedTuple):
         """
         path = path.absolute()
         if path.is_relative_to(self.results):
-            return path.relative_to(self.results).as_posix()
+            text = path.relative_to(self.results).as_posix()
+            # A project may be called `data:...`; the leading dot goes when the text becomes a path again.
+            return f"./{text}" if text.startswith(DATA_PREFIX) else text
         if path.is_relative_to(self.data):
             return DATA_PREFIX + path.relative_to(self.data).as_posix()
         return path.as_posix()

@@ -16,6 +16,8 @@ _Instance = TypeVar("_Instance")
 # Separates a task name from the tags that derive a variant of it, and a tag from its arguments.
 TAG_SEP = "+"
 ARG_SEP = "?"
+# How much of a file's name the one of its unfinished write has: 255 bytes hold this, whatever the characters.
+_NAME_PART = 50
 
 
 class LearningPhase(StrEnum):
@@ -100,7 +102,7 @@ def atomic_write(path: Path, mode: str = "wb", encoding: str | None = None) -> I
     path.parent.mkdir(parents=True, exist_ok=True)
     if "b" not in mode:
         encoding = encoding or "utf-8"
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".tmp")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:_NAME_PART]}.", suffix=".tmp")
     try:
         with os.fdopen(handle, mode, encoding=encoding) as file:
             yield file
@@ -122,7 +124,7 @@ def atomic_save(path: Path, write: Callable[[Path], None]) -> None:
         write: is called with a path beside the target, of the same suffix, that it has to write.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem[:80]}.{os.getpid()}.tmp{path.suffix}")
+    beside = path.with_name(f".{path.stem[:_NAME_PART]}.{os.getpid()}.tmp{path.suffix}")
     try:
         write(beside)
         with beside.open("rb") as file:
@@ -136,7 +138,7 @@ def atomic_save(path: Path, write: Callable[[Path], None]) -> None:
 
 def unfinished_writes(path: Path) -> list[Path]:
     """Return what atomic writes of `path` left beside it when their process was killed."""
-    stem, whole, suffix = (re.escape(part) for part in (path.stem[:80], path.name[:80], path.suffix))
+    stem, whole, suffix = (re.escape(part) for part in (path.stem[:_NAME_PART], path.name[:_NAME_PART], path.suffix))
     pattern = re.compile(rf"\.{whole}\.[a-z0-9_]{{8}}\.tmp|\.{stem}\.\d+\.tmp{suffix}")
     try:
         names = os.listdir(path.parent)  # noqa: PTH208 # names only, a Path per file is slow
