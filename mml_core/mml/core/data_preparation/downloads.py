@@ -50,17 +50,16 @@ def fetch(urls: Sequence[str], target: Path, check: Check, advance: Callable[[in
             return target
         part = target.with_name(f".{target.name}.part")
         for url in urls:
-            try:
-                _fetch_part(url, part, advance or _ignore)
-                check(part)
-            except ValueError as error:
-                part.unlink()
-                faults.append(f"{url}: {error}")
-            except (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError) as error:
-                faults.append(f"{url}: {_reason(error)}")
-            else:
-                _publish(part, target)
+            continued = part.exists()
+            fault = _try_fetch(url, part, check, advance or _ignore)
+            if fault and continued and not part.exists():
+                # What an earlier attempt left was the start of another file.
+                fault = _try_fetch(url, part, check, advance or _ignore)
+            if fault is None:
+                part.replace(target)
+                fsync_folder(target.parent)
                 return target
+            faults.append(f"{url}: {fault}")
     msg = f"{target.name} could not be fetched ({'; '.join(faults) or 'no address is known'})."
     raise DownloadError(msg)
 
@@ -81,6 +80,19 @@ def checksum_check(expected: str, algorithm: str = "sha256") -> Check:
             raise ValueError(msg)
 
     return check
+
+
+def _try_fetch(url: str, part: Path, check: Check, advance: Callable[[int], None]) -> str | None:
+    """Fetch what is missing of a file; return why that failed. A part that turns out to be wrong is removed."""
+    try:
+        _fetch_part(url, part, advance)
+        check(part)
+    except ValueError as error:
+        part.unlink(missing_ok=True)
+        return str(error)
+    except (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError) as error:
+        return _reason(error)
+    return None
 
 
 def _fetch_part(url: str, part: Path, advance: Callable[[int], None]) -> None:
@@ -124,11 +136,6 @@ def _read(response: HTTPResponse) -> bytes:
     except (OSError, HTTPException) as error:
         # Not an error of the disk that is written to, which an OSError would be taken for.
         raise ConnectionError(_reason(error)) from error
-
-
-def _publish(part: Path, target: Path) -> None:
-    part.replace(target)
-    fsync_folder(target.parent)
 
 
 def _reason(error: Exception) -> str:

@@ -89,11 +89,12 @@ def _header(mode: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _choice(key: str, value: Any, choices: type[Choice]) -> Choice:
-    try:
-        return choices(str(value))
-    except ValueError:
-        known = [choice.value for choice in choices]
-        raise UnknownNameError(str(value), kind=f"value of mode.{key}", known=known) from None
+    known = {choice.value.casefold(): choice for choice in choices}
+    found = known.get(str(value).casefold())
+    if found is None:
+        names = [choice.value for choice in choices]
+        raise UnknownNameError(str(value), kind=f"value of mode.{key}", known=names)
+    return found
 
 
 def _whole_number(key: str, value: Any, least: int) -> int:

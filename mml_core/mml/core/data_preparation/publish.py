@@ -67,6 +67,10 @@ class Workbench:
             folder.mkdir(exist_ok=True)
         return folder
 
+    def leftovers(self, token: str) -> list[Path]:
+        """Return the folders that other runs left when they were interrupted."""
+        return sorted(path for path in self.folder.iterdir() if path.is_dir() and path.name != token)
+
     def discard(self, token: str) -> None:
         """Remove the folder of a run."""
         remove(self.folder / token)

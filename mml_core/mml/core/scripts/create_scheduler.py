@@ -79,13 +79,14 @@ class CreateScheduler(AbstractBaseScheduler):
         heal(self.fm.task_index.folder)
         bench = Workbench(self.fm.task_index.folder, task_name)
         with bench.locked():
+            for left in bench.leftovers(token):
+                logger.info("%s is what an interrupted creation left; its run can be continued, or cleaned.", left)
             if bench.is_published(token):
                 bench.discard(token)
                 return
-            bench.refuse_existing(self.options.overwrite)
-            folder = bench.begin(token)
             try:
-                self._build(task_name, folder)
+                bench.refuse_existing(self.options.overwrite)
+                self._build(task_name, bench.begin(token))
                 bench.publish(token, self.options.overwrite)
             except Exception:
                 # An error leaves nothing behind; an interruption, which is no Exception, leaves what continue needs.
