@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from mml.core.scripts.exceptions import Interrupted, MMLMisconfigurationException
-from mml.outcome import DONE, report_error
+from mml.outcome import DONE, end_quietly, reader_left, report_error
 
 HELP_FLAGS = ("--help", "-h")
 
@@ -21,7 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         return _verb(words)(words)
-    except (Exception, Interrupted, KeyboardInterrupt) as error:  # noqa: BLE001 - every error becomes an exit code
+    except (Exception, Interrupted, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - every error is an exit code
+        if reader_left(error):
+            return end_quietly()
+        if isinstance(error, SystemExit):
+            raise
         return report_error(error)
 
 

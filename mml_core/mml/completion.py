@@ -45,8 +45,11 @@ def complete(flags: Namespace) -> None:
     if verb != "query":
         return make_hydra().shell_completion(CONFIG_NAME, list(flags.overrides))
     logging.disable()
-    with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere), suppress(Exception, SystemExit):
-        _query(split_line(os.environ["COMP_LINE"]), shell)
+    try:
+        with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere), suppress(Exception, SystemExit):
+            _query(split_line(os.environ["COMP_LINE"]), shell)
+    finally:
+        logging.disable(logging.NOTSET)
     return None
 
 

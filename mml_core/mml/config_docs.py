@@ -172,7 +172,7 @@ def _comment_above(lines: Sequence[str], line: int) -> str:
 
 def _leading_comment(text: str) -> tuple[str, tuple[str, ...]]:
     """Return the comment of the file as a paragraph, and the commands in it."""
-    block, rest = [], text.splitlines()
+    block, rest = [], text.lstrip().splitlines()
     while rest and rest[0].startswith("#"):
         block.append(rest.pop(0).lstrip("#").strip())
     if rest and rest[0].strip():

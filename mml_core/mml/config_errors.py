@@ -18,7 +18,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandat
 from mml.config_loading import CONFIG_NAME, MMLConfigLoader
 from mml.core.scripts.exceptions import MMLError, MMLMisconfigurationException, UnknownNameError
 
-_NOT_FOR_USERS = ("See http", "full_key:", "object_type=", "Config search")
+_NOT_FOR_USERS = ("See http", "full_key:", "object_type=", "Config search", "provider=")
 _HELP = "`mml help` lists groups and keys."
 
 

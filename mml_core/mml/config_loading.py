@@ -4,6 +4,7 @@ Wherever a config is composed (a run, a job of a sweep, `--cfg job`, tab complet
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,6 +66,7 @@ class MMLConfigLoader(ConfigLoaderImpl):
             settle(cfg)
             return cfg
 
+        overrides = [quote_signs(override) for override in overrides]
         run = find_continue(overrides)
         return compose(overrides) if run is None else continued_config(compose, overrides, run)
 
@@ -93,14 +95,16 @@ class MMLHydra(Hydra):
     config_loader: MMLConfigLoader
 
 
-def make_hydra(main: str = CONFIG_TREE) -> MMLHydra:
+def make_hydra(main: str = CONFIG_TREE, more: str | None = None) -> MMLHydra:
     """Return Hydra's engine over a config tree, made known to Hydra as the one of this process.
 
     Args:
         main: the tree, `pkg://package` or `file:///folder`.
+        more: a folder of more options, in the same form.
     """
     version.setbase("1.3")
-    hydra = MMLHydra(task_name="mml", config_loader=MMLConfigLoader(search_path(main)))
+    hydra = MMLHydra(task_name="mml", config_loader=MMLConfigLoader(search_path(main, more)))
+    GlobalHydra.instance().clear()
     GlobalHydra.instance().initialize(hydra)
     return hydra
 
@@ -120,8 +124,8 @@ def compose(overrides: Sequence[str], config_name: str = CONFIG_NAME) -> DictCon
     return cfg
 
 
-def search_path(main: str) -> ConfigSearchPath:
-    """Return where configs are looked for: Hydra's own, the tree `main`, and the folders of plugins."""
+def search_path(main: str, more: str | None = None) -> ConfigSearchPath:
+    """Return where configs are looked for: Hydra's own, the tree `main`, the folders of plugins, and `more`."""
     path = ConfigSearchPathImpl()
     path.append("hydra", "pkg://hydra.conf")
     path.append("main", main)
@@ -132,6 +136,8 @@ def search_path(main: str) -> ConfigSearchPath:
             plugin().manipulate_search_path(path)  # type: ignore[attr-defined] # discover() is typed by its base class
         except Exception as error:  # noqa: BLE001 - whatever a plugin does, mml goes on without it
             logger.warning("The config folder of plugin %s is skipped: %r", plugin.__module__, error)
+    if more is not None:
+        path.append("command-line", more)
     path.append("schema", "structured://")
     return path
 
@@ -176,6 +182,23 @@ def add_declared_keys(cfg: DictConfig) -> None:
             reuse.setdefault(key, None)
         if not template.temporary and "clean_up" in reuse:
             reuse.clean_up.setdefault(key, False)
+
+
+def quote_signs(override: str) -> str:
+    """Return an override in which Hydra reads `~` (as in `out_dir=~/results`) and `#` (as in `reuse.models=a#3`).
+
+    Hydra's grammar has no such signs; an override with quotes or references is left to it.
+    """
+    key, mark, value = override.partition("=")
+    if not re.search("[~#]", value) or re.search(r"[\"'$\\]", value):
+        return override
+    structure = r"[^\[\]{},():]+" if value.lstrip().startswith("{") else r"[^\[\]{},()]+"
+    return key + mark + re.sub(structure, _quoted, value)
+
+
+def _quoted(match: re.Match[str]) -> str:
+    text = match[0].strip()
+    return f"'{text}'" if re.search("[~#]", text) else match[0]
 
 
 def folder_source(folder: str) -> str:

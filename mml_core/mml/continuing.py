@@ -58,11 +58,17 @@ class Difference(NamedTuple):
 
 
 def find_continue(overrides: Sequence[str]) -> str | None:
-    """Return the run that overrides ask to continue, None if they ask for none."""
+    """Return the run that overrides ask to continue, None if they ask for none.
+
+    Raises:
+        ContinueError: they ask for several, or for something that is no name.
+    """
     asked = [override for override in overrides if _key_text(override) == CONTINUE]
-    if not asked or (value := _parse(asked[-1]).value()) is None:
-        return None
-    return str(value)
+    parsed = [_parse(override) for override in asked]
+    if any(override.is_sweep_override() or not _is_name(override.value()) for override in parsed) or len(parsed) > 1:
+        msg = f"'{' '.join(asked)}' can't be done: one run can be continued, e.g. continue=latest or continue=<run>."
+        raise ContinueError(msg)
+    return None if not parsed or parsed[0].value() is None else str(parsed[0].value())
 
 
 def is_where(key: str) -> bool:
@@ -194,9 +200,8 @@ def _compare(compose: Compose, run: RunInfo, asked: list[str]) -> tuple[DictConf
     try:
         base = compose([*started, *hydras])
     except HydraException as error:
-        msg = (
-            f"What run '{run.name}' was started with can't be composed any more: {error} Continue it without overrides."
-        )
+        reason = str(error).splitlines()[0]
+        msg = f"The overrides of run '{run.name}' can't be composed any more: {reason}. Continue it without others."
         raise ContinueError(msg) from error
     try:
         composed = compose(merge_overrides(started, asked))
@@ -271,6 +276,9 @@ def _split_run(run: str, overrides: Sequence[str]) -> tuple[str | None, str]:
     """Split `<project>/<run>`; the project is None when only the run is named."""
     proj, _, name = run.rpartition("/")
     given = [str(_parse(override).value()) for override in overrides if _key_text(override) == "proj"]
+    if "/" in proj or proj in (".", ".."):
+        msg = f"continue={run} can't be the name of a run. Say <run> or <project>/<run>, and where with out_dir=<path>."
+        raise ContinueError(msg)
     if proj and given and given[-1] != proj:
         msg = f"continue={run} and proj={given[-1]} name two projects. Leave one of them out."
         raise ContinueError(msg)
@@ -336,9 +344,13 @@ def _show(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def _is_name(value: Any) -> bool:
+    return value is None or (isinstance(value, str | int) and value != "")
+
+
 def _key_text(override: str) -> str:
     return override.partition("=")[0].lstrip("+~").strip()
 
 
 def _parse(override: str) -> Override:
-    return OverridesParser.create().parse_override(override)
+    return OverridesParser.create().parse_overrides([override])[0]

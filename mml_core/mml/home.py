@@ -28,7 +28,7 @@ def show_home(console: Console | None = None) -> None:
     console = console or Console(highlight=False)
     data, results = data_location(), results_location()
     tasks = count_tasks(data.path)
-    runs = list_runs(results.path, newest=MOST_RUNS)[::-1]
+    runs = sorted(list_runs(results.path, newest=MOST_RUNS), key=_age, reverse=True)
     console.print(f"[bold]mml {__version__}[/]\n")
     console.print(_places(data, results, tasks))
     if runs:
@@ -99,6 +99,11 @@ def _runs(runs: Sequence[RunInfo]) -> Table:
         tasks = ", ".join(run.tasks[:3]) + ", ..." * (len(run.tasks) > 3)
         table.add_row(escape(run.name), escape(run.project), escape(run.mode), escape(tasks), state, _progress(run))
     return table
+
+
+def _age(run: RunInfo) -> tuple[str, float]:
+    """Return what sorts runs: the second in their names, then the time of the start, which a killed one may lack."""
+    return run.name[:19], run.created.timestamp() if run.created else 0.0
 
 
 def _progress(run: RunInfo) -> str:

@@ -6,10 +6,11 @@ from typing import Any, NoReturn
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobStatus, run_job
 from hydra.types import HydraContext, RunMode
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mml.config_loading import CONFIG_NAME, CONFIG_TREE, MMLConfigLoader, MMLHydra, folder_source, make_hydra
 from mml.continuing import CONTINUE, LATEST, find_continue
@@ -20,6 +21,7 @@ from mml.outcome import tell
 from mml.sweeping import Jobs
 
 VERBS = ("help", CONTINUE)
+MULTIRUN = "hydra.mode=MULTIRUN"
 
 
 def run_words(words: Sequence[str]) -> None:
@@ -45,6 +47,8 @@ def run_words(words: Sequence[str]) -> None:
         if said is error:
             raise
         raise said from error
+    finally:
+        GlobalHydra.instance().clear()
     return None
 
 
@@ -73,8 +77,6 @@ def parse_flags(words: Sequence[str]) -> argparse.Namespace:
     if unknown:
         options = [option for action in parser._actions for option in action.option_strings]
         raise UnknownNameError(unknown[0], kind="flag", known=[name for name in options if name.startswith("--")])
-    if flags.config_dir:
-        flags.overrides.append(f"hydra.searchpath=['{folder_source(flags.config_dir)}']")
     if flags.overrides and flags.overrides[0] == CONTINUE:
         flags.overrides = expand_continue(flags.overrides[1:])
     return flags
@@ -90,7 +92,8 @@ def open_tree(flags: argparse.Namespace) -> MMLHydra:
     """Return Hydra over the config tree and the folders of all plugins that work; others are named on stderr."""
     for report in broken_plugins(load_plugins()):
         tell(f"Warning: {report}")
-    return make_hydra(CONFIG_TREE if flags.config_path is None else folder_source(flags.config_path))
+    main, more = (folder and folder_source(folder) for folder in (flags.config_path, flags.config_dir))
+    return make_hydra(main or CONFIG_TREE, more)
 
 
 def named_mode(overrides: Sequence[str], loader: MMLConfigLoader) -> list[str]:
@@ -121,8 +124,8 @@ def check_flags(flags: argparse.Namespace) -> None:
     Raises:
         MMLMisconfigurationException: names the flags and the fix.
     """
-    jobs = {"--run": flags.run, "--multirun": flags.multirun, "--cfg": flags.cfg, "--info": flags.info}
-    asked = [flag for flag, value in jobs.items() if value]
+    jobs = ("run", "multirun", "cfg", "info", "hydra_help")
+    asked = [f"--{job.replace('_', '-')}" for job in jobs if getattr(flags, job)]
     fault = None
     if len(asked) > 1:
         fault = f"{' and '.join(asked)} can't be asked for at once. Leave one of them out."
@@ -142,6 +145,7 @@ def check_flags(flags: argparse.Namespace) -> None:
 
 def _continue_fault(flags: argparse.Namespace) -> str | None:
     given = {"--multirun": flags.multirun, "--config-name": flags.config_name, "--config-path": flags.config_path}
+    given |= {override: True for override in flags.overrides if override == MULTIRUN}
     for flag, value in given.items():
         if value:
             return f"{flag} does not go with `continue`: one run goes on, as it was configured. Leave one of them out."
@@ -160,7 +164,7 @@ def _carry_out(flags: argparse.Namespace, hydra: MMLHydra) -> None:
         hydra.show_cfg(name, flags.overrides, flags.cfg, flags.package, flags.resolve)
     elif flags.info:
         hydra.show_info(flags.info, config_name=name, overrides=flags.overrides)
-    elif flags.multirun or "hydra.mode=MULTIRUN" in flags.overrides:
+    elif flags.multirun or MULTIRUN in flags.overrides:
         _sweep(hydra, name, flags.overrides)
     else:
         _run(hydra, name, flags.overrides)
@@ -184,8 +188,8 @@ def _run(hydra: MMLHydra, name: str, overrides: list[str]) -> None:
 
 
 def _sweep(hydra: MMLHydra, name: str, overrides: list[str]) -> None:
-    if "hydra.mode=MULTIRUN" not in overrides:
-        overrides.append("hydra.mode=MULTIRUN")
+    if MULTIRUN not in overrides:
+        overrides.append(MULTIRUN)
     jobs = Jobs(start, lambda error: in_own_words(error, hydra.config_loader))
     jobs.finish(lambda: hydra.multirun(config_name=name, task_function=jobs, overrides=overrides))
 
@@ -198,6 +202,14 @@ def _refuse_idle_space(cfg: DictConfig) -> None:
 
 
 def start(cfg: DictConfig) -> Any:
-    """Instantiate the scheduler that a config names, run it and return its return value."""
+    """Instantiate the scheduler that a config names, run it and return its return value.
+
+    Raises:
+        MMLMisconfigurationException: it names none.
+        Exception: whatever the scheduler raises.
+    """
+    if OmegaConf.select(cfg, "mode.scheduler._target_") is None:
+        msg = "The mode names no scheduler: mode.scheduler._target_ has to be the path of a class. See `mml help mode`."
+        raise MMLMisconfigurationException(msg)
     scheduler = instantiate(cfg.mode.scheduler, cfg, _recursive_=False)
     return scheduler.run()

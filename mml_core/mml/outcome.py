@@ -1,5 +1,6 @@
 """How a command ends for the user: what is said about an error, last the command that continues, and the exit code."""
 
+import os
 import sys
 
 from mml.core.scripts.exceptions import Interrupted, MMLError, MMLMisconfigurationException, RunLockedError
@@ -41,6 +42,19 @@ def exit_code(error: BaseException) -> int:
         return WRONG_USAGE
     wrong = isinstance(error, MMLMisconfigurationException) and not getattr(error, "continue_command", None)
     return WRONG_USAGE if wrong else FAILED
+
+
+def reader_left(error: BaseException) -> bool:
+    """Tell whether nobody reads the output any more, as in `mml help | head`."""
+    if isinstance(error, SystemExit):  # what Rich makes of it
+        return isinstance(error.__context__, BrokenPipeError)
+    return isinstance(error, BrokenPipeError) and not hasattr(error, "continue_command")
+
+
+def end_quietly() -> int:
+    """Return the exit code when nobody reads any more, and keep Python from complaining about it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
 
 
 def tell(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Plugins without pip: a package and a dist-info folder in a folder that is on `sys.path` are an installed distribution."""
+"""Plugins without pip: a package and a dist-info folder beside it, on `sys.path`, are an installed distribution."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +12,8 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
+from mml.core.data_loading.file_manager import MMLFileManager
+
 
 class ToySearchPath(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
@@ -19,6 +21,7 @@ class ToySearchPath(SearchPathPlugin):
 
 
 Plugins.instance().register(ToySearchPath)
+MMLFileManager.add_assignment_path(None, "toy", "PROJ_PATH/TOY/TASK_NAME/toy.txt", True, True)
 """
 TOY_MODE = """
 # Works in small steps that may be told to fail.

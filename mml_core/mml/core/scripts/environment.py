@@ -65,7 +65,7 @@ def absolute_path(text: str | Path, base: Path | None = None) -> Path:
     except RuntimeError as error:
         msg = f"'{text}' can't be a path: {error} Write the path out."
         raise MMLMisconfigurationException(msg) from error
-    return path if path.is_absolute() else Path(os.path.normpath((base or current_folder()) / path))
+    return Path(os.path.normpath(path if path.is_absolute() else (base or current_folder()) / path))
 
 
 @cache
