@@ -74,13 +74,14 @@ def one_cycle(
         div_factor: the first rate is this many times smaller than the highest.
         final_div_factor: the last rate is this many times smaller than the first.
     """
-    defaults = optimizer.defaults
+    steps, defaults = max(1, horizon.steps), optimizer.defaults
+    # torch divides by zero when the warm up ends with the very first or the very last step.
+    share = min(pct_start, 1 - 1 / steps)
     schedule = torch_schedules.OneCycleLR(
         optimizer,
         max_lr=[group["lr"] for group in optimizer.param_groups],
-        total_steps=max(1, horizon.steps),
-        # torch divides by zero when the warm up is over with the very first step.
-        pct_start=pct_start if pct_start * horizon.steps > 1 else 0.0,
+        total_steps=steps,
+        pct_start=share if share * steps > 1 else 0.0,
         div_factor=div_factor,
         final_div_factor=final_div_factor,
         cycle_momentum="betas" in defaults or bool(defaults.get("momentum")),
