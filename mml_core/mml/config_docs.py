@@ -175,7 +175,7 @@ def _leading_comment(text: str) -> tuple[str, tuple[str, ...]]:
     block, rest = [], text.lstrip().splitlines()
     while rest and rest[0].startswith("#"):
         block.append(rest.pop(0).lstrip("#").strip())
-    if rest and rest[0].strip():
+    if rest and rest[0].strip() not in ("", "{}"):  # the comment is about its first key
         return "", ()
     said = [line for line in block if line and not line.startswith("@package")]
     commands = tuple(line.strip("`") for line in said if line.lstrip("`").startswith("mml "))
