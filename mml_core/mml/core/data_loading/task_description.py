@@ -123,7 +123,7 @@ def decode_description(
     """
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         msg = f"Task description {path} can't be read: {error}. Mend the file, or create the task again."
         raise TaskDescriptionError(msg) from error
 

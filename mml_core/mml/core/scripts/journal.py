@@ -136,19 +136,22 @@ def read_events(path: Path) -> tuple[list[AnyEvent], int]:
         The events, and the number of bytes that they take: what follows in the file is a torn last line.
 
     Raises:
-        JournalError: a line before the last one is damaged; names file and line.
+        JournalError: the file can't be read, or a line before the last one is damaged; names file and line.
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return [], 0
+    except OSError as error:
+        msg = f"{path} can't be read: {error.strerror}."
+        raise JournalError(msg) from error
     events: list[AnyEvent] = []
     good = 0
     lines = data.split(b"\n")
     for number, line in enumerate(lines[:-1], start=1):
         try:
             events.append(decode_line(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines) - 1 and not lines[-1]:
                 break
             msg = f"{path}, line {number}, is damaged: {error}. Restore the file from a backup, or start a new run."

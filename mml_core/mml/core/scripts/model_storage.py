@@ -58,7 +58,7 @@ class ModelStorage(msgspec.Struct, kw_only=True):
         except OSError as error:
             msg = f"Model record {path} can't be read: {error.strerror}."
             raise MMLError(msg) from error
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             msg = f"Model record {path} is damaged: {error}. Remove it, or train the model again."
             raise MMLError(msg) from error
 

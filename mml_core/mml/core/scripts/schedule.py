@@ -13,6 +13,8 @@ from mml.core.scripts.exceptions import PlanError
 from mml.core.scripts.portable_paths import PathRoots
 
 PATH_MARK = "$path"
+# Whole numbers beyond these are not read exactly, or at all, by every reader of JSON.
+_LEAST, _MOST = -(2**63), 2**64 - 1
 
 
 class StepRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -61,11 +63,14 @@ def make_step(position: int, command: str, params: Sequence[Any], roots: PathRoo
     Raises:
         PlanError: a param is anything else; names the step and the value.
     """
-    plain = [_plain(param, f"param {number} of step {position + 1}, {command}") for number, param in enumerate(params)]
-    record = StepRecord(command, [_portable(param, roots) for param in plain])
+    if not isinstance(params, list | tuple | ListConfig):
+        msg = f"Params of step {position + 1}, {command}, have to be a list with a value per argument, not {params!r}."
+        raise PlanError(msg)
     try:
+        plain = [_plain(param, f"param {i} of step {position + 1}, {command}") for i, param in enumerate(params)]
+        record = StepRecord(command, [_portable(param, roots) for param in plain])
         return Step(position, record, plain, record.key)
-    except (msgspec.MsgspecError, UnicodeEncodeError, OverflowError) as error:
+    except (msgspec.MsgspecError, UnicodeEncodeError, OverflowError, RecursionError) as error:
         msg = f"Step {position + 1}, {command}, can't be journaled: {error}. {_PARAM_FIX}"
         raise PlanError(msg) from error
 
@@ -82,7 +87,7 @@ def check_same_plan(recorded: Sequence[StepRecord], planned: Sequence[StepRecord
         PlanError: names the first difference.
     """
     for position, (old, new) in enumerate(zip(recorded, planned, strict=False)):
-        if old != new:
+        if old.key != new.key:
             msg = (
                 f"The plan is not the one that this run was started with: step {position + 1} was {old}, now it is "
                 f"{new}. Continue with the code and the config of the start, or start a new run."
@@ -107,26 +112,34 @@ def step_seed(seed: int, key: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=4).digest(), "big")
 
 
-_PARAM_FIX = "Params have to be JSON values (text, numbers, booleans, None, lists, dicts with text keys) or paths."
+_PARAM_FIX = (
+    "Params have to be JSON values (text, numbers of at most 64 bits, booleans, None, lists, dicts with text keys) or "
+    "paths."
+)
 
 
 def _plain(value: Any, where: str) -> Any:
     """Return the JSON value (or path) behind a param, or refuse it."""
+    plain: Any
     match value:
-        case None | bool() | int() | Path():
-            return value
+        case None | bool() | Path():
+            plain = value
+        case int() if _LEAST <= value <= _MOST:
+            plain = int(value)
         case float() if math.isfinite(value):
-            return float(value)
+            plain = float(value)
         case str():
-            return str.__str__(value)
+            plain = str.__str__(value)
         case list():
-            return [_plain(item, where) for item in value]
-        case dict() if all(isinstance(key, str) for key in value):
-            return {str.__str__(key): _plain(item, where) for key, item in value.items()}
+            plain = [_plain(item, where) for item in value]
+        case dict() if value.keys() != {PATH_MARK} and all(isinstance(key, str) for key in value):
+            plain = {str.__str__(key): _plain(item, where) for key, item in value.items()}
         case ListConfig() | DictConfig():
-            return _plain(OmegaConf.to_container(value, resolve=True), where)
-    msg = f"Value {value!r} of type {type(value).__name__}, {where}, can't be journaled. {_PARAM_FIX}"
-    raise PlanError(msg)
+            plain = _plain(OmegaConf.to_container(value, resolve=True), where)
+        case _:
+            msg = f"Value {value!r} of type {type(value).__name__}, {where}, can't be journaled. {_PARAM_FIX}"
+            raise PlanError(msg)
+    return plain
 
 
 def _portable(value: Any, roots: PathRoots) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 from mml.core.scripts.exceptions import MMLError
 
 _FLOAT_MARK = "$float"
-# What the JSON library reads back as a whole number.
+# Whole numbers beyond these are not read exactly, or at all, by every reader of JSON.
 _LEAST, _MOST = -(2**63), 2**64 - 1
 
 

@@ -1,0 +1,265 @@
+"""Steps are values: compared, recorded and restored without loss, and refused when that is not possible."""
+
+import math
+from enum import Enum, IntEnum, StrEnum
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from mml.core.scripts.exceptions import PlanError
+from mml.core.scripts.portable_paths import PathRoots
+from mml.core.scripts.schedule import (
+    Step,
+    StepRecord,
+    check_same_plan,
+    make_step,
+    remaining,
+    restore_step,
+    step_seed,
+)
+
+ROOTS = PathRoots(Path("/home/me/results"), Path("/home/me/data"))
+
+
+class Color(StrEnum):
+    RED = "red"
+
+
+class OldColor(str, Enum):  # noqa: UP042 # as older code has them
+    RED = "red"
+
+
+class Rank(IntEnum):
+    FIRST = 1
+
+
+def step(*params: Any, position: int = 0, command: str = "train", roots: PathRoots = ROOTS) -> Step:
+    return make_step(position, command, params, roots)
+
+
+PARAMS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8"))
+    | st.sampled_from([Path("/home/me/results/p/x"), Path("/home/me/data/y"), Path("/etc/z")]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.lists(PARAMS, max_size=4))
+def test_any_step_comes_back_from_the_journal_with_its_key(params: list[Any]) -> None:
+    planned = step(*params)
+    record = msgspec.json.decode(msgspec.json.encode(planned.record), type=StepRecord)
+    restored = restore_step(0, record, ROOTS)
+    assert restored == planned
+    assert repr(restored.params) == repr(planned.params) == repr(params)
+    assert record.key == planned.key
+
+
+# --- keys
+
+
+def test_equal_steps_have_equal_keys_wherever_they_stand() -> None:
+    assert step({"a": 1, "b": [2]}).key == step({"b": [2], "a": 1}, position=7).key
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        step("a", 2),
+        step("a", 1, command="test"),
+        step("a"),
+        step("a", "1"),
+        step("a", 1.0),
+        step("a", True),
+        step(["a", 1]),
+    ],
+    ids=str,
+)
+def test_other_steps_have_other_keys(other: Step) -> None:
+    assert step("a", 1).key != other.key
+
+
+def test_key_is_short_and_the_same_in_every_process() -> None:
+    assert step("a", 1).key == "6172854496923d00"
+
+
+def test_key_of_a_path_is_the_same_in_a_moved_folder() -> None:
+    moved = PathRoots(Path("/mnt/results"), Path("/mnt/data"))
+    here = step(Path("/home/me/results/p/x"), [Path("/home/me/data/y")])
+    there = step(Path("/mnt/results/p/x"), [Path("/mnt/data/y")], roots=moved)
+    assert here.key == there.key
+    assert restore_step(0, here.record, moved).params == there.params
+
+
+def test_text_and_path_differ() -> None:
+    assert step("/etc/x").key != step(Path("/etc/x")).key
+
+
+# --- params
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        (Color.RED, "red"),
+        (OldColor.RED, "red"),
+        (Rank.FIRST, 1),
+        (np.float64(0.5), 0.5),
+        (OmegaConf.create([1, {"a": "${b}", "b": 2}]), None),
+        (OmegaConf.create({"a": [1, "${c}"], "c": 3}), {"a": [1, 3], "c": 3}),
+        ([OmegaConf.create([1])], [[1]]),
+        ({Color.RED: {Color.RED: None}}, {"red": {"red": None}}),
+    ],
+)
+def test_relatives_of_json_values_become_plain(given: Any, plain: Any) -> None:
+    if plain is None:  # an interpolation is resolved where it stands
+        given, plain = OmegaConf.create({"b": 2, "x": [1, {"a": "${b}"}]}).x, [1, {"a": 2}]
+    found = step(given).params[0]
+    assert found == plain
+    assert type(found) is type(plain)
+    assert "Enum" not in repr(found)
+
+
+def test_command_gets_copies_of_lists_and_dicts() -> None:
+    given = [{"a": [1]}]
+    planned = step(given)
+    planned.params[0][0]["a"].append(2)
+    assert given == [{"a": [1]}]
+    assert planned.record.params == [[{"a": [1]}]]
+
+
+ENDLESS: list[Any] = []
+ENDLESS.append(ENDLESS)
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ((1, 2), r"\(1, 2\) of type tuple"),
+        ({1}, r"\{1\} of type set"),
+        (math.nan, "nan of type float"),
+        (math.inf, "inf of type float"),
+        (object(), "<object object .* of type object"),
+        (np.int64(3), "3.* of type int64"),
+        (np.float32(3), "3.* of type float32"),
+        (np.zeros(1), "array.* of type ndarray"),
+        ({1: "a"}, r"\{1: 'a'\} of type dict"),
+        ({None: 1}, r"\{None: 1\} of type dict"),
+        ({"$path": "x"}, r"\{'\$path': 'x'\} of type dict"),
+        (b"a", "b'a' of type bytes"),
+        (1j, "1j of type complex"),
+        (2**64, f"{2**64} of type int"),
+        (-(2**63) - 1, f"{-(2**63) - 1} of type int"),
+        (PurePosixPath("a"), r"PurePosixPath\('a'\) of type PurePosixPath"),
+        (len, "<built-in function len> of type builtin_function_or_method"),
+        ([{"a": [{1}]}], r"\{1\} of type set"),
+    ],
+    ids=repr,
+)
+def test_param_that_can_not_be_journaled_is_refused_by_step_and_value(value: Any, named: str) -> None:
+    with pytest.raises(PlanError, match=f"^Value .*{named}, param 1 of step 4, train, can't be journaled. Params have"):
+        step("fine", value, position=3)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("\udce9", "surrogates not allowed"),
+        ({"\udce9": 1}, "surrogates"),
+        (ENDLESS, "recursion"),
+        (Path("\udce9"), "surr"),
+    ],
+    ids=repr,
+)
+def test_param_that_json_can_not_hold_is_refused_by_step(value: Any, reason: str) -> None:
+    with pytest.raises(PlanError, match=f"^Step 4, train, can't be journaled: .*{reason}"):
+        step(value, position=3)
+
+
+@pytest.mark.parametrize("params", ["abc", {"a": 1}, None, 3, {1}])
+def test_params_that_are_no_list_are_refused(params: Any) -> None:
+    with pytest.raises(PlanError, match=r"Params of step 1, train, have to be a list with a value per argument, not"):
+        make_step(0, "train", params, ROOTS)
+
+
+def test_params_may_come_from_the_config() -> None:
+    assert make_step(0, "train", OmegaConf.create(["a", [1]]), ROOTS).params == ["a", [1]]
+
+
+def test_step_shows_what_it_calls() -> None:
+    assert str(step("a", 1, Path("/home/me/results/x"), None).record) == "train('a', 1, 'x', None)"
+
+
+# --- plans
+
+
+def plan(*names: str) -> list[Step]:
+    return [make_step(position, name, [position], ROOTS) for position, name in enumerate(names)]
+
+
+@pytest.mark.parametrize(
+    ("done", "left"),
+    [([], [0, 1, 2]), ([0], [1, 2]), ([2, 0], [1]), ([0, 1, 2], []), ([7], [0, 1, 2]), ([0, 0], [1, 2])],
+)
+def test_what_is_not_done_remains_in_order(done: list[int], left: list[int]) -> None:
+    assert [item.position for item in remaining(plan("a", "b", "c"), done)] == left
+
+
+def test_thousands_of_steps_are_planned_and_compared() -> None:
+    steps = plan(*["work"] * 5000)
+    check_same_plan([item.record for item in steps], [item.record for item in steps])
+    assert len({item.key for item in steps}) == 5000
+    assert [item.position for item in remaining(steps, range(4999))] == [4999]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "difference"),
+    [
+        ([], [], None),
+        (["a", "b"], ["a", "b"], None),
+        (["a", "b"], ["a", "c"], r"step 2 was b\(1\), now it is c\(1\)"),
+        (["a"], ["a", "b"], "it had 1 steps, now it has 2"),
+        (["a", "b"], [], "it had 2 steps, now it has 0"),
+        (["a", "b", "c"], ["b"], r"step 1 was a\(0\), now it is b\(0\)"),
+    ],
+)
+def test_other_plan_is_refused_with_the_first_difference(
+    old: list[str], new: list[str], difference: str | None
+) -> None:
+    records = [[item.record for item in plan(*names)] for names in (old, new)]
+    if difference is None:
+        check_same_plan(*records)
+        return
+    with pytest.raises(PlanError, match=f"^The plan is not the one .*: {difference}. Continue with the code"):
+        check_same_plan(*records)
+
+
+def test_plan_with_an_equal_but_other_param_is_refused() -> None:
+    with pytest.raises(PlanError, match=r"step 1 was train\(1\), now it is train\(True\)"):
+        check_same_plan([step(1).record], [step(True).record])
+
+
+# --- seeds
+
+
+def test_seed_of_a_step_depends_on_the_seed_of_the_run_and_its_key_alone() -> None:
+    key, other = step("a", 1).key, step("a", 2).key
+    assert step_seed(42, key) == step_seed(42, key)
+    assert len({step_seed(42, key), step_seed(43, key), step_seed(42, other)}) == 3
+
+
+@given(st.integers(), st.text(st.characters(codec="utf-8")))
+def test_seed_of_a_step_has_32_bits(seed: int, key: str) -> None:
+    assert 0 <= step_seed(seed, key) < 2**32
