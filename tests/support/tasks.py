@@ -4,15 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
+import mml_configs
 from mml.core.data_loading.task_attributes import Modality, RGBInfo, Sizes, TaskType
 from mml.core.data_loading.task_description import (
     DESCRIPTION_FILE,
     SampleDescription,
     TaskDescription,
+    load_description,
     store_description,
 )
+from mml.core.data_loading.task_struct import TaskStruct
 
 FOLDS = 5
 
@@ -143,3 +147,28 @@ class _Writer:
 
 def _three(values: np.ndarray[Any, Any]) -> list[float]:
     return [float(values[channel % len(values)]) for channel in range(3)]
+
+
+def make_struct(data_dir: Path, name: str, **options: Any) -> TaskStruct:
+    """Write a task as `make_task` does, and return its struct."""
+    folder = make_task(data_dir, name, **options)
+    return TaskStruct(load_description(folder / DESCRIPTION_FILE).header(), folder)
+
+
+def data_config(**options: str) -> DictConfig:
+    """Return the groups `sampling`, `augmentations` and `preprocessing` as shipped.
+
+    Args:
+        options: group -> option, `default` where none is given.
+    """
+    groups = ("sampling", "augmentations", "preprocessing")
+    return OmegaConf.create({group: _option(group, options.get(group, "default")) for group in groups})
+
+
+def _option(group: str, option: str) -> DictConfig:
+    node = OmegaConf.load(Path(mml_configs.__path__[0]) / group / f"{option}.yaml")
+    assert isinstance(node, DictConfig)
+    bases = [_option(group, base) for base in node.pop("defaults", []) if base != "_self_"]
+    merged = OmegaConf.merge(*bases, node)
+    assert isinstance(merged, DictConfig)
+    return merged

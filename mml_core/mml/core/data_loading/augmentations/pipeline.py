@@ -48,7 +48,7 @@ def _create(name: str, entry: Any) -> Any:
     try:
         transform = instantiate(entry, _convert_="all")
     except HydraException as error:
-        reason = error.__cause__ or error
+        reason = " ".join(str(error.__cause__ or error).split()).rstrip(".")
         msg = f"augmentations.train.{name} can't be created: {reason}. Check its _target_ and arguments: {entry}."
         raise MMLMisconfigurationException(msg) from error
     if not callable(transform):
