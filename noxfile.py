@@ -40,7 +40,7 @@ def demo(session: nox.Session) -> None:
         session.log("The task 'digits' is there from an earlier demo.")
     else:
         mml("A task from 1,797 real images of handwritten digits", "create", "task=digits")
-    mml("A small network, trained and tested on them", "train", "task=digits", "proj=demo", "trainer.max_epochs=8")
+    mml("A small network, trained and tested on them", "train", "task=digits", "proj=demo", "trainer.max_epochs=6")
     mml("What there is now", "info", "proj=demo")
     session.log(f"All of it lies in {folder}; remove the folder when you have seen enough.")
     session.log(f"To type `mml` yourself: source {SHARED / 'bin' / 'activate'}")

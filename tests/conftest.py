@@ -100,7 +100,7 @@ def checkout() -> Path:
 
 
 def names_in_checkout() -> set[str]:
-    return {path.name for path in CHECKOUT.iterdir()} - TOOLS
+    return {path.name for path in CHECKOUT.iterdir() if not path.name.startswith(".coverage")} - TOOLS
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

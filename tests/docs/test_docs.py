@@ -49,7 +49,7 @@ def run_page(page: Path, folder: Path) -> str:
             command = ["bash", "-euo", "pipefail", "-c", code]
             done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
-            printed += done.stdout
+            printed += done.stdout + done.stderr
     return printed
 
 
@@ -91,7 +91,7 @@ def test_what_the_readme_says_works(checkout: Path, tmp_path: Path) -> None:
         Image.new("RGB", (24, 24), colour).save(tmp_path / "birds" / kind / f"{number}.png")
     printed = run_page(checkout / "README.md", tmp_path)
     assert "birds" in printed
-    assert list((tmp_path / "results").rglob("brightness*.json"))
+    assert list((tmp_path / "results").glob("default/METRICS/birds/brightness*.json"))
 
 
 def test_the_scheduler_of_the_documentation_works(
@@ -100,7 +100,7 @@ def test_the_scheduler_of_the_documentation_works(
     make_task(tmp_path / "data", "digits", classes=2)
     monkeypatch.setenv("MML_DATA_PATH", str(tmp_path / "data"))
     assert "The brightest fold has a mean of" in run_page(checkout / "docs" / "own_scheduler.md", tmp_path)
-    assert len(list((tmp_path / "results").rglob("fold_*.json"))) == 5
+    assert len(list((tmp_path / "results").glob("default/METRICS/digits/fold_*.json"))) == 5
 
 
 def test_the_documentation_builds_without_a_warning(checkout: Path, tmp_path: Path) -> None:
