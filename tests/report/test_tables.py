@@ -1,7 +1,9 @@
 import io
 import subprocess
 import sys
+from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -17,10 +19,10 @@ COLUMNS = [
 RECORD = SimpleNamespace(name="digits", size=1536, path="/a/" + "b" * 150)
 
 
-def printed(width: int) -> str:
+def printed(width: int, columns: Sequence[Column] = COLUMNS, records: Sequence[Any] = (RECORD,)) -> list[str]:
     out = io.StringIO()
-    Console(file=out, width=width).print(tables.as_table("Tasks", COLUMNS, [RECORD]))
-    return out.getvalue()
+    Console(file=out, width=width).print(tables.as_table("Tasks", columns, records))
+    return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
 @pytest.mark.parametrize(
@@ -83,14 +85,54 @@ def test_nouns_follow_their_number(number: int, noun: str, text: str) -> None:
 
 
 def test_a_long_text_goes_on_in_the_next_line_of_a_narrow_terminal() -> None:
-    assert printed(60).count("b") == 150
+    assert "".join(printed(60)).count("b") == 150
 
 
-def test_numbers_are_flush_right() -> None:
-    rows = [SimpleNamespace(name="a", size=1, path=""), SimpleNamespace(name="b", size=10**6, path="")]
-    out = io.StringIO()
-    Console(file=out, width=60).print(tables.as_table("Tasks", COLUMNS, rows))
-    assert "    1 B " in out.getvalue()
+def test_numbers_are_flush_right_and_texts_flush_left() -> None:
+    rows = [SimpleNamespace(name=name, size=size, path="") for name, size in (("a", 1), ("b", 10**6))]
+    assert printed(60, COLUMNS[:2], rows) == ["Tasks", "name    size", "a        1 B", "b     1.0 MB"]
+
+
+SPARING = [
+    Column("name", lambda r: r.name),
+    Column("first", lambda r: "1" * 10, spare=2),
+    Column("then", lambda r: "2" * 10, spare=1),
+    Column("size", lambda r: tables.size_text(r.size), number=True),
+]
+
+
+@pytest.mark.parametrize(
+    ("width", "head"),
+    [
+        (38, ["name", "first", "then", "size"]),
+        (37, ["name", "then", "size"]),
+        (26, ["name", "then", "size"]),
+        (25, ["name", "size"]),
+        (14, ["name", "size"]),
+    ],
+)
+def test_a_narrow_terminal_costs_the_columns_that_can_be_spared(width: int, head: list[str]) -> None:
+    lines = printed(width, SPARING)
+    assert lines[1].split() == head
+    assert all(len(line) <= width for line in lines)
+
+
+def test_a_table_of_few_records_is_turned_where_nothing_else_helps() -> None:
+    columns = [Column(f"metric_{number}", lambda r: r.name) for number in range(5)]
+    lines = printed(30, columns, [RECORD, SimpleNamespace(name="other")])
+    assert lines[1:] == [f"metric_{number}  digits  other" for number in range(5)]
+
+
+def test_a_table_of_many_records_is_not_turned() -> None:
+    columns = [Column(f"metric_{number}", lambda r: r.name) for number in range(2)]
+    lines = printed(12, columns, [RECORD] * 2)
+    assert len(lines) == 4
+
+
+def test_wide_signs_count_twice() -> None:
+    columns = [Column("name", lambda r: "日本" * 4), Column("spared", lambda r: "x", spare=1)]
+    assert "spared" in printed(24, columns)[1]
+    assert "spared" not in printed(23, columns)[1]
 
 
 def test_brackets_of_a_name_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:

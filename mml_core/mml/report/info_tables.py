@@ -72,11 +72,9 @@ def tell_models(document: Record) -> list[RenderableType]:
             f"There is no model yet in project {document['project']}. Train one: mml train task={_a_task(document)}"
         ]
     project = Path(document["results"]) / document["project"]
-    columns = [
-        *_MODEL_COLUMNS,
-        Column("file", lambda model: str(Path(model["file"]).relative_to(project)), fold=True),
-    ]
-    return [*_table(f"Models of project {document['project']}, in {project}", columns, good), *_faults(bad)]
+    file = Column("file", lambda model: str(Path(model["file"]).relative_to(project)), fold=True, spare=1)
+    title = f"Models of project {document['project']}, in {project}"
+    return [*_table(title, [*_MODEL_COLUMNS, file], good), *_faults(bad)]
 
 
 def tell_runs(document: Record) -> list[RenderableType]:
@@ -161,29 +159,29 @@ def _a_task(document: Record) -> str:
 
 _TASK_COLUMNS = [
     Column("task", lambda task: task["name"], fold=True),
-    Column("type", lambda task: task["task_type"], fold=True),
+    Column("type", lambda task: task["task_type"]),
     Column("train", lambda task: str(task["num_train"]), number=True),
     Column("test", lambda task: str(task["num_test"]), number=True),
-    Column("unlabeled", lambda task: str(task["num_unlabeled"]), number=True),
+    Column("unlabeled", lambda task: str(task["num_unlabeled"] or NOTHING), number=True, spare=1),
     Column("classes", lambda task: str(task["num_classes"] or NOTHING), number=True),
     Column("pixels", lambda task: sizes_text(task["sizes"])),
-    Column("cached", lambda task: cached_text(task["cached"]), number=True),
+    Column("cached", lambda task: cached_text(task["cached"]), number=True, spare=2),
 ]
 _MODEL_COLUMNS = [
     Column("task", lambda model: model["task"], fold=True),
     Column("fold", lambda model: str(model["fold"]), number=True),
     Column("performance", lambda model: number_text(model["performance"]), number=True),
     Column("metrics", lambda model: metrics_text(model["metrics"]), fold=True),
-    Column("time", lambda model: seconds_text(model["training_time"]), number=True),
-    Column("created", lambda model: moment_text(model["created"])),
+    Column("time", lambda model: seconds_text(model["training_time"]), number=True, spare=2),
+    Column("created", lambda model: moment_text(model["created"]), spare=3),
 ]
 _RUN_COLUMNS = [
-    Column("run", lambda run: run["name"], fold=True),
+    Column("run", lambda run: run["name"]),
     Column("state", lambda run: run["state"], style=lambda run: STATE_STYLES.get(run["state"], "")),
-    Column("mode", lambda run: run["mode"] or NOTHING),
+    Column("mode", lambda run: run["mode"] or NOTHING, spare=2),
     Column("tasks", lambda run: list_text(run["tasks"]), fold=True),
     Column("steps", lambda run: f"{run['steps_done']}/{NOTHING if run['steps_total'] is None else run['steps_total']}"),
-    Column("time", lambda run: seconds_text(run["seconds"]), number=True),
-    Column("created", lambda run: moment_text(run["created"])),
+    Column("time", lambda run: seconds_text(run["seconds"]), number=True, spare=1),
+    Column("created", lambda run: moment_text(run["created"]), spare=3),
     Column("result", lambda run: value_text(run["return_value"]), number=True),
 ]

@@ -1,16 +1,19 @@
 """Tables on the terminal: one way to say sizes, times and lists of records, for every mode that shows some."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 NOTHING = "-"
 # Width of tables that no terminal limits, in characters: wide enough that a path is never cut.
 PIPE_WIDTH = 400
+GAP = 2  # characters between columns
+FOLDED_WIDTH = 24  # characters that a column needs whose texts may go on in the next line
 
 _SIZE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -24,6 +27,7 @@ class Column(NamedTuple):
         number: whether it is a number, set flush right.
         fold: whether a long text may go on in the next line; otherwise it is never broken.
         style: the colour in which a record's text is set, `""` for none.
+        spare: columns above 0 are left out where the terminal is too narrow, the highest first.
     """
 
     title: str
@@ -31,22 +35,68 @@ class Column(NamedTuple):
     number: bool = False
     fold: bool = False
     style: Callable[[Any], str] = lambda _: ""
+    spare: int = 0
 
 
 def as_table(title: str, columns: Sequence[Column], records: Iterable[Any]) -> RenderableType:
-    """Return a heading and a table with one line per record; texts are shown as they are, brackets are no markup."""
-    table = Table(header_style="bold")
-    for column in columns:
-        table.add_column(
-            column.title,
-            justify="right" if column.number else "left",
-            no_wrap=not column.fold,
-            overflow="fold" if column.fold else "ellipsis",
-        )
-    for record in records:
-        table.add_row(*(Text(column.text(record), column.style(record)) for column in columns))
+    """Return a heading and a table with one line per record; texts are shown as they are, brackets are no markup.
+
+    Where the terminal is too narrow, columns that can be spared are left out; if it still is, a table of few records is
+    turned, so that each record is a column.
+    """
     # A title of the table itself would be broken at the width of the table.
-    return Group(Text(title, style="bold"), table)
+    return Group(Text(title, style="bold"), _Fitted(columns, list(records)))
+
+
+class _Fitted:
+    """A table that is made when the width of the terminal is known."""
+
+    def __init__(self, columns: Sequence[Column], records: Sequence[Any]) -> None:
+        self._columns = columns
+        self._cells = [[Text(column.text(record), column.style(record)) for record in records] for column in columns]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        kept = list(range(len(self._columns)))
+        while self._width(kept) > options.max_width and any(self._columns[number].spare for number in kept):
+            kept.remove(max(kept, key=lambda number: self._columns[number].spare))
+        fits = self._width(kept) <= options.max_width
+        yield self._table(kept) if fits or len(self._cells[0]) >= len(kept) else self._turned()
+
+    def _width(self, kept: Sequence[int]) -> int:
+        """Return the width of a table in which only columns that may be folded are folded."""
+        return sum(self._column_width(number) for number in kept) + GAP * (len(kept) - 1)
+
+    def _column_width(self, number: int) -> int:
+        column = self._columns[number]
+        widest = max((cell.cell_len for cell in self._cells[number]), default=0)
+        return max(cell_len(column.title), min(widest, FOLDED_WIDTH) if column.fold else widest)
+
+    def _table(self, kept: Sequence[int]) -> Table:
+        table = _plain_table()
+        for column in (self._columns[number] for number in kept):
+            table.add_column(
+                column.title,
+                justify="right" if column.number else "left",
+                no_wrap=not column.fold,
+                overflow="fold" if column.fold else "ellipsis",
+            )
+        for row in zip(*(self._cells[number] for number in kept), strict=True):
+            table.add_row(*row)
+        return table
+
+    def _turned(self) -> Table:
+        table = _plain_table()
+        table.show_header = False
+        table.add_column(style="dim", no_wrap=True)
+        for _ in self._cells[0]:
+            table.add_column(overflow="fold")
+        for column, cells in zip(self._columns, self._cells, strict=True):
+            table.add_row(column.title, *cells)
+        return table
+
+
+def _plain_table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
 
 
 def show(*parts: RenderableType) -> None:

@@ -1,5 +1,6 @@
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -73,12 +74,11 @@ def test_alone_it_shows_what_there_is_and_removes_nothing(clean: Clean, tmp_path
     make_cache(tmp_path / "data", "stripes")
     before = files_below(tmp_path)
     out = clean()
-    cells = {row[1]: row[2:4] for line in out.splitlines() if len(row := line.replace("│", " | ").split(" | ")) > 3}
-    shown = {kind.strip(): [cell.strip() for cell in row] for kind, row in cells.items()}
+    shown = {row[0]: row[1:] for line in out.splitlines() if len(row := re.split(r"\s{2,}", line.strip())) == 3}
     assert shown["predictions"] == ["2", "1.4 kB"]
     assert shown["plots"][0] == "2"
     assert {"runs_finished", "cache", "toy_all"} <= set(shown)
-    assert "Nothing was removed. To remove, name the kinds: mml clean mode.kinds=[predictions,plots]" in out
+    assert "Nothing was removed. To remove, name kinds: mml clean mode.kinds=[<kind>,<kind>]" in out
     assert files_below(tmp_path) == before
 
 
@@ -92,7 +92,7 @@ def test_the_command_proposed_keeps_project_and_tasks(clean: Clean, tmp_path: Pa
         make_task(tmp_path / "data", name)
     path = write(tmp_path, "PLOTS/stripes/curve_0001.png")
     path.parents[2].rename(tmp_path / "results" / "other")
-    assert "mml clean task=stripes proj=other mode.kinds=[plots]" in clean("proj=other", "task=stripes")
+    assert "mml clean task=stripes proj=other mode.kinds=" in clean("proj=other", "task=stripes")
     assert "mml clean task=[stripes,dots] proj=other" in clean("proj=other", "task=[stripes,dots]")
 
 
@@ -169,8 +169,8 @@ def test_what_killed_runs_left_goes_too(clean: Clean, tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     claims.claim(folder / "curve_0001.png", "gone_run")
     (folder / ".curve_0001.png.a1b2c3d4.tmp").touch()
-    (row,) = (line for line in clean().splitlines() if "plots" in line and "│" in line)
-    assert [cell.strip() for cell in row.split("│")[2:-1]] == ["0", "0 B", "2"]
+    (row,) = (line for line in clean().splitlines() if line.startswith("plots"))
+    assert row.split() == ["plots", "0", "0", "B", "2"]
     clean("mode.kinds=[plots]", "mode.yes=true")
     assert list((tmp_path / "results" / "default").iterdir()) == []
 

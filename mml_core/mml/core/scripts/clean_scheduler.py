@@ -92,8 +92,7 @@ class CleanScheduler(AbstractBaseScheduler):
         if running := [run.name for run in self.runs if run.state == RUNNING]:
             show(f"What belongs to running runs is not counted, and stays: {list_text(running)}.")
         if not self.kinds:
-            kinds = ",".join(row.kind for row in rows[:2])
-            show(f"Nothing was removed. To remove, name the kinds: mml clean {self._given()}mode.kinds=[{kinds}]")
+            show(f"Nothing was removed. To remove, name kinds: mml clean {self._given()}mode.kinds=[<kind>,<kind>]")
 
     def ask(self) -> None:
         """Say what the removal means, and ask whether it shall be."""
