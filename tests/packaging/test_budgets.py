@@ -10,15 +10,19 @@ import grimp
 import pytest
 
 FUNCTION_LINES, FUNCTION_LINES_P90, NESTING, FILE_LINES, CLASS_LINES = 40, 20, 3, 400, 250
+# Boolean operators and conditional expressions counted, which ruff's C901 (10) leaves out.
+COMPLEXITY = 12
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 BLOCKS = (ast.If, ast.For, ast.While, ast.With, ast.Try, ast.TryStar, ast.AsyncFor, ast.AsyncWith, ast.Match)
+BRANCHES = (ast.If, ast.For, ast.While, ast.AsyncFor, ast.ExceptHandler, ast.IfExp, ast.comprehension, ast.Assert)
 
 
 class Measured(NamedTuple):
     where: str
     lines: int
-    nesting: int = 0
+    nesting: int
+    complexity: int
 
 
 def code_files(checkout: Path) -> list[Path]:
@@ -55,12 +59,19 @@ def nesting(node: ast.AST, depth: int = 0) -> int:
     return worst
 
 
+def complexity(node: ast.AST) -> int:
+    """Return one more than the decisions below a node."""
+    parts = list(ast.walk(node))
+    branches = sum(isinstance(part, (*BRANCHES, ast.match_case)) for part in parts)
+    return 1 + branches + sum(len(part.values) - 1 for part in parts if isinstance(part, ast.BoolOp))
+
+
 def measured(checkout: Path, kinds: tuple[type[ast.AST], ...]) -> Iterator[Measured]:
     for path in code_files(checkout):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, kinds):
                 where = f"{path.relative_to(checkout)}:{node.lineno} {node.name}"
-                yield Measured(where, length(node), nesting(node))
+                yield Measured(where, length(node), nesting(node), complexity(node))
 
 
 def test_functions_are_short(checkout: Path) -> None:
@@ -73,6 +84,11 @@ def test_functions_are_short(checkout: Path) -> None:
 def test_blocks_are_not_nested_deeply(checkout: Path) -> None:
     deep = [f"{f.where}: {f.nesting} deep" for f in measured(checkout, FUNCTIONS) if f.nesting > NESTING]
     assert deep == []
+
+
+def test_functions_decide_little(checkout: Path) -> None:
+    functions = measured(checkout, FUNCTIONS)
+    assert [f"{f.where}: complexity {f.complexity}" for f in functions if f.complexity > COMPLEXITY] == []
 
 
 def test_classes_are_short(checkout: Path) -> None:
@@ -100,14 +116,14 @@ def test_no_module_is_in_an_import_cycle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "lines", "depth"),
+    ("source", "lines", "depth", "decisions"),
     [
-        ("def f():\n    pass", 2, 0),
-        ('def f():\n    """One.\n\n    Two.\n    """\n    return 1', 2, 0),
-        ("def f():\n    if a:\n        pass\n    elif b:\n        pass\n    else:\n        pass", 7, 1),
-        ("def f():\n    with a:\n        for b in c:\n            def g():\n                if d: pass", 5, 2),
+        ("def f():\n    pass", 2, 0, 0),
+        ('def f():\n    """One.\n\n    Two.\n    """\n    return 1 if a and b or c else 2', 2, 0, 3),
+        ("def f():\n    if a:\n        pass\n    elif b:\n        pass\n    else:\n        pass", 7, 1, 2),
+        ("def f():\n    with a:\n        for b in c:\n            def g():\n                if d: pass", 5, 2, 2),
     ],
 )
-def test_the_measures_count_as_the_style_says(source: str, lines: int, depth: int) -> None:
+def test_the_measures_count_as_the_style_says(source: str, lines: int, depth: int, decisions: int) -> None:
     node = ast.parse(source).body[0]
-    assert (length(node), nesting(node)) == (lines, depth)
+    assert (length(node), nesting(node), complexity(node)) == (lines, depth, 1 + decisions)
