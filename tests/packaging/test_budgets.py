@@ -2,7 +2,7 @@
 
 import ast
 import graphlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,31 +74,36 @@ def measured(checkout: Path, kinds: tuple[type[ast.AST], ...]) -> Iterator[Measu
                 yield Measured(where, length(node), nesting(node), complexity(node))
 
 
+def refuse(over: Iterable[str]) -> None:
+    """Fail with all that is over a budget."""
+    listed = "\n".join(over)
+    assert not listed, f"over budget:\n{listed}"
+
+
 def test_functions_are_short(checkout: Path) -> None:
     functions = sorted(measured(checkout, FUNCTIONS), key=lambda function: function.lines)
-    assert [f"{f.where}: {f.lines} lines" for f in functions if f.lines > FUNCTION_LINES] == []
+    refuse(f"{f.where}: {f.lines} lines" for f in functions if f.lines > FUNCTION_LINES)
     p90 = functions[int(len(functions) * 0.9)]
     assert p90.lines <= FUNCTION_LINES_P90, f"one function in ten is longer than {FUNCTION_LINES_P90} lines: {p90}"
 
 
 def test_blocks_are_not_nested_deeply(checkout: Path) -> None:
-    deep = [f"{f.where}: {f.nesting} deep" for f in measured(checkout, FUNCTIONS) if f.nesting > NESTING]
-    assert deep == []
+    refuse(f"{f.where}: {f.nesting} deep" for f in measured(checkout, FUNCTIONS) if f.nesting > NESTING)
 
 
 def test_functions_decide_little(checkout: Path) -> None:
     functions = measured(checkout, FUNCTIONS)
-    assert [f"{f.where}: complexity {f.complexity}" for f in functions if f.complexity > COMPLEXITY] == []
+    refuse(f"{f.where}: complexity {f.complexity}" for f in functions if f.complexity > COMPLEXITY)
 
 
 def test_classes_are_short(checkout: Path) -> None:
     classes = measured(checkout, (ast.ClassDef,))
-    assert [f"{c.where}: {c.lines} lines" for c in classes if c.lines > CLASS_LINES] == []
+    refuse(f"{c.where}: {c.lines} lines" for c in classes if c.lines > CLASS_LINES)
 
 
 def test_files_are_short(checkout: Path) -> None:
     long = [path for path in code_files(checkout) if line_count([path]) > FILE_LINES]
-    assert [f"{path.relative_to(checkout)}: {line_count([path])} lines" for path in long] == []
+    refuse(f"{path.relative_to(checkout)}: {line_count([path])} lines" for path in long)
 
 
 def test_there_is_a_line_of_test_per_line_of_code(checkout: Path) -> None:
