@@ -151,7 +151,7 @@ def batch_length(batch: Mapping[str, Any]) -> int:
 
 def metrics_text(trainer: Trainer) -> str:
     """Return e.g. `train/loss 0.213  val/accuracy 0.91`: what was logged, of several tasks only the means."""
-    found = {name: value for name, value in trainer.callback_metrics.items() if name.count("/") <= 1}
+    found = {name: value for name, value in sorted(trainer.callback_metrics.items()) if name.count("/") <= 1}
     return "  ".join(f"{name} {float(value):.3g}" for name, value in list(found.items())[:MOST_METRICS])
 
 
