@@ -10,13 +10,14 @@ from typing import NamedTuple
 from mml.core.data_loading.cleanup import find_kind_files, find_leftovers
 from mml.core.data_loading.file_manager import TEMP_FOLDER
 from mml.core.data_loading.path_templates import PathTemplate
-from mml.core.data_preparation.publish import CREATING_FOLDER
 from mml.core.scripts.run_lock import is_held
 from mml.core.scripts.runs import CONTINUABLE, DAMAGED, FINISHED, RUNNING, RunInfo, read_run, run_folders
 
 RUN_KINDS = {state: f"runs_{state}" for state in (FINISHED, *CONTINUABLE, DAMAGED)}
 CREATIONS, CACHE = "creations", "cache"
 TEMP = "temp"
+# Where tasks are made and images are decoded to. The modules that do so load NumPy, which a mere look does without.
+CREATING_FOLDER, CACHE_FOLDER = ".creating", "cache"
 # How the folders are named: <task>-<digest> for decoded images, <run>-<8 digits> for the task creation of a run.
 _CACHE = re.compile(r"(?P<task>.+)-[0-9a-f]{12}")
 _CREATION = re.compile(r"(?P<run>.+)-[0-9a-f]{8}")
@@ -90,7 +91,7 @@ def creation_holdings(tasks_folder: Path) -> Iterator[Holding]:
 
 def cache_holdings(data_path: Path) -> Iterator[Holding]:
     """Yield the folders of decoded images, which are made anew when a training needs them."""
-    for folder in _real_folders(data_path / "cache"):
+    for folder in _real_folders(data_path / CACHE_FOLDER):
         if match := _CACHE.fullmatch(folder.name):
             yield Holding(CACHE, folder, (match["task"],))
 

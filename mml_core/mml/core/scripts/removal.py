@@ -8,7 +8,6 @@ from filelock import FileLock, Timeout
 
 from mml.core.data_loading.cleanup import remove, remove_with_claim
 from mml.core.data_loading.file_manager import TEMP_FOLDER
-from mml.core.data_preparation.publish import Workbench
 from mml.core.scripts.exceptions import MMLError, RunLockedError
 from mml.core.scripts.holdings import CACHE, CREATIONS, RUN_KINDS, Holding
 from mml.core.scripts.journal import JOURNAL_FILE
@@ -70,6 +69,8 @@ def _remove_run(folder: Path) -> None:
 
 
 def _remove_creation(folder: Path) -> None:
+    from mml.core.data_preparation.publish import Workbench  # loads NumPy
+
     tasks = folder.parents[2]
     bench = Workbench(tasks, folder.parent.name)
     with bench.locked():
