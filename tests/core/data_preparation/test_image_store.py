@@ -117,6 +117,11 @@ def test_an_unreadable_image_is_recorded_with_the_reason_and_leaves_no_file(
     assert files(folder) == ["images/0/s0.png", "images/0/s2.png", "images/0/s4.png"]
 
 
+def test_a_pipe_is_no_image_and_is_not_waited_for(tmp_path: Path, folder: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    assert store(folder, [ImageJob("s", tmp_path / "pipe.png", "images/0/s.png")])[0].fault == "it is no file"
+
+
 def test_every_image_is_counted_once(tmp_path: Path, folder: Path) -> None:
     counted: list[int] = []
     jobs = pixel_jobs(100)
@@ -225,11 +230,3 @@ def test_a_disk_that_gets_full_is_explained(tmp_path: Path, folder: Path, monkey
     monkeypatch.setattr(os, "link", full)
     with pytest.raises(TaskDataError, match="too full"):
         store(folder, jobs_of(tmp_path / "source"), CopyMode.HARDLINK)
-
-
-def test_records_are_removed_at_the_end(folder: Path) -> None:
-    target = ImageStore(folder, CopyMode.COPY, 1)
-    target.store(pixel_jobs(2), lambda _: None)
-    target.close()
-    target.close()
-    assert [path.name for path in folder.iterdir()] == ["images"]

@@ -33,6 +33,7 @@ def way_to_replace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 
 def make(bench: Workbench, token: str, text: str) -> None:
     (bench.begin(token) / "task.json").write_text(text)
+    (bench.begin(token) / "images.jsonl").write_text("records")
 
 
 def publish_text(tasks: Path, token: str, text: str, overwrite: bool = False) -> None:
@@ -57,6 +58,7 @@ def test_a_task_is_nowhere_to_be_seen_until_it_is_published(tasks: Path) -> None
         assert [path.name for path in tasks.iterdir()] == [".creating"]
         bench.publish("run-1", overwrite=False)
     assert content(tasks) == "whole"
+    assert not (tasks / "birds" / "images.jsonl").exists()
     assert left(tasks) == []
 
 

@@ -51,7 +51,7 @@ def test_a_task_is_described_whole(source: Path, folder: Path) -> None:
     assert task.modalities == {Modality.IMAGE: "png", Modality.CLASS: "int"}
     assert (len(task.train_samples), len(task.test_samples)) == (20, 5)
     assert sorted(sum(task.train_folds, [])) == sorted(task.train_samples)
-    assert {path.name for path in folder.iterdir()} == {"images", "task.json"}
+    assert {path.name for path in folder.iterdir()} == {"images", "images.jsonl", "task.json"}
 
 
 def test_every_sample_names_its_class_and_an_image_that_is_there(source: Path, folder: Path) -> None:

@@ -5,6 +5,7 @@ A record of every image that is complete lies beside the images. What has no rec
 
 import errno
 import os
+import stat
 import threading
 import warnings
 import zlib
@@ -113,10 +114,6 @@ class ImageStore:
                 advance(len(records))
         return [kept[job.sample_id] for job in jobs]
 
-    def close(self) -> None:
-        """Remove the records, which a finished task does not need."""
-        self._records_file.unlink(missing_ok=True)
-
     def _take_over(self, jobs: Sequence[ImageJob]) -> dict[str, ImageRecord]:
         """Return what an earlier attempt completed and still fits; remove all else that it left."""
         wanted = {job.sample_id: job for job in jobs}
@@ -139,7 +136,7 @@ class ImageStore:
             if record.path != self._stored_path(job) or record.source != _fingerprint(job.image):
                 return False
             return (self.folder / record.path).stat().st_size == record.size
-        except OSError:
+        except (OSError, UnreadableImageError):
             return False
 
     def _stored_path(self, job: ImageJob) -> str:
@@ -153,11 +150,11 @@ class ImageStore:
         if self._copy is CopyMode.REFERENCE:
             return 0
         try:
-            stat = job.image.stat()
+            state = job.image.stat()
         except OSError:
             return 0
-        linked = self._copy is CopyMode.HARDLINK and stat.st_dev == self.folder.stat().st_dev
-        return 0 if linked else blocks(stat.st_size)
+        linked = self._copy is CopyMode.HARDLINK and state.st_dev == self.folder.stat().st_dev
+        return 0 if linked else blocks(state.st_size)
 
     def _work(self, jobs: Sequence[ImageJob]) -> Iterator[list[ImageRecord]]:
         """Yield the records of chunks of jobs as they get ready; when left early, wait for no more than one image."""
@@ -225,8 +222,11 @@ def _encoded(image: Path | Pixels) -> tuple[bytes, ImageStats]:
 
 def _fingerprint(image: Path | Pixels) -> str:
     if isinstance(image, Path):
-        stat = image.stat()
-        return f"{stat.st_size}:{stat.st_mtime_ns}"
+        state = image.stat()
+        if not stat.S_ISREG(state.st_mode):
+            msg = "it is no file"
+            raise UnreadableImageError(msg)
+        return f"{state.st_size}:{state.st_mtime_ns}"
     return f"{zlib.crc32(image.tobytes()):08x}"
 
 

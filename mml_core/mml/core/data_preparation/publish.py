@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mml.core.data_loading.cleanup import remove
 from mml.core.data_preparation.disk import disk_errors
+from mml.core.data_preparation.image_store import RECORDS_FILE
 from mml.core.scripts.exceptions import MMLMisconfigurationException, RunLockedError
 from mml.core.scripts.run_lock import LOCK_FILE, RunLock, read_owner
 from mml.core.scripts.utils import fsync_folder
@@ -116,6 +117,7 @@ class Workbench:
             # One flush of everything instead of one per image.
             os.sync()
             self.refuse_existing(overwrite)
+            (made / RECORDS_FILE).unlink(missing_ok=True)
             if self.target.is_dir() and any(self.target.iterdir()):
                 _replace(made, self.target, self.folder / _REPLACED)
             else:

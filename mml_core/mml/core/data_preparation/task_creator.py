@@ -151,7 +151,6 @@ class TaskCreator:
             setattr(description, field, value)
         with disk_errors(folder):
             store_description(description, folder / DESCRIPTION_FILE)
-            store.close()
         return description
 
     def _describe(
