@@ -25,7 +25,9 @@ def test_direction_follows_the_metrics_name(monitor: str, expected: str) -> None
 
 def test_a_segmentation_task_is_refused_with_the_supported_types() -> None:
     header = TaskHeader(name="cells", task_type=TaskType.SEMANTIC_SEGMENTATION, idx_to_class={0: "a", 1: "b"})
-    with pytest.raises(MMLMisconfigurationException, match=r"'cells'.*semantic_segmentation.*Supported: classification"):
+    with pytest.raises(
+        MMLMisconfigurationException, match=r"'cells'.*semantic_segmentation.*Supported: classification"
+    ):
         check_supported(header)
 
 

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from mml.core.models.assembly import named
 from mml.core.models.callbacks import MetricHistory
 from mml.core.models.failures import explained_failures
+from mml.core.models.kinds import direction
 from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
 
 # Advice of Lightning and torch that mml's defaults and displays answer already; message (start of a pattern) by message.
@@ -79,6 +80,9 @@ def build_trainer(
     except (TypeError, ValueError, RuntimeError) as error:
         msg = f"The trainer group can't be used on this machine: {error} See `mml help trainer`."
         raise MMLMisconfigurationException(msg) from error
+    if trainer.num_devices > 1:
+        msg = f"trainer.devices={cfg.trainer.get('devices')}: one training uses one device. Use 1, or one number: [1]."
+        raise MMLMisconfigurationException(msg)
     # Determinism must not cost a fill of every new tensor: nothing here reads memory that it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a module property
     return trainer
@@ -89,7 +93,7 @@ def build_callbacks(entries: DictConfig | None, monitor: str, improving: str) ->
 
     Args:
         entries: name -> config with `_target_`; a key `monitor` that is null becomes the monitored metric, and a key
-            `mode` that is null its direction.
+            `mode` that is null the metric's direction.
         monitor: the metric that is watched.
         improving: `"min"` or `"max"`.
 
@@ -98,7 +102,8 @@ def build_callbacks(entries: DictConfig | None, monitor: str, improving: str) ->
     """
     callbacks = []
     for name, entry in named(entries):
-        unset = {"monitor": monitor, "mode": improving}
+        own = entry.get("monitor")
+        unset = {"monitor": monitor, "mode": direction(own) if own else improving}
         settings = {key: value for key, value in unset.items() if key in entry and entry[key] is None}
         try:
             callbacks.append(instantiate(entry, **settings))

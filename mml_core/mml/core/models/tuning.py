@@ -3,7 +3,7 @@
 import contextlib
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import lightning
@@ -12,6 +12,8 @@ from lightning.pytorch.tuner.tuning import Tuner
 from mml.core.scripts.exceptions import MMLError
 
 logger = logging.getLogger(__name__)
+
+_NO_END = 1_000_000  # epochs
 
 
 def tune(
@@ -36,11 +38,12 @@ def tune(
     """
     found: dict[str, Any] = {}
     tuner = Tuner(trainer)
-    # The learning rate depends on the batch size, so the batch size comes first.
-    if settings.get("batch_size"):
-        found["batch_size"] = _batch_size(tuner, settings, model, datamodule)
-    if settings.get("lr"):
-        found["lr"] = _learning_rate(tuner, settings, model, datamodule)
+    with _without_bars(), _without_end(trainer):
+        # The learning rate depends on the batch size, so the batch size comes first.
+        if settings.get("batch_size"):
+            found["batch_size"] = _batch_size(tuner, settings, model, datamodule)
+        if settings.get("lr"):
+            found["lr"] = _learning_rate(tuner, settings, model, datamodule)
     for name, value in found.items():
         logger.info("Tuning found %s=%s.", name, value)
     return found
@@ -48,24 +51,22 @@ def tune(
 
 def _batch_size(tuner: Tuner, settings: Mapping[str, Any], model: Any, datamodule: Any) -> int:
     largest = int(settings["max_batch_size"])
-    with _without_bars():
-        tuner.scale_batch_size(
-            model, datamodule=datamodule, mode="power", init_val=int(settings["min_batch_size"]), max_val=largest
-        )
+    tuner.scale_batch_size(
+        model, datamodule=datamodule, mode="power", init_val=int(settings["min_batch_size"]), max_val=largest
+    )
     datamodule.batch_size = min(datamodule.batch_size, largest)
     return int(datamodule.batch_size)
 
 
 def _learning_rate(tuner: Tuner, settings: Mapping[str, Any], model: Any, datamodule: Any) -> float:
-    with _without_bars():
-        finder = tuner.lr_find(
-            model,
-            datamodule=datamodule,
-            min_lr=float(settings["min_lr"]),
-            max_lr=float(settings["max_lr"]),
-            num_training=int(settings["lr_steps"]),
-            update_attr=False,
-        )
+    finder = tuner.lr_find(
+        model,
+        datamodule=datamodule,
+        min_lr=float(settings["min_lr"]),
+        max_lr=float(settings["max_lr"]),
+        num_training=int(settings["lr_steps"]),
+        update_attr=False,
+    )
     suggestion = finder.suggestion() if finder is not None else None
     if suggestion is None:
         msg = (
@@ -80,3 +81,14 @@ def _learning_rate(tuner: Tuner, settings: Mapping[str, Any], model: Any, datamo
 def _without_bars() -> contextlib.AbstractContextManager[Any]:
     """Keep the tuner's own progress bar, which it writes to standard error, off the display."""
     return contextlib.redirect_stderr(io.StringIO())
+
+
+@contextlib.contextmanager
+def _without_end(trainer: lightning.Trainer) -> Iterator[None]:
+    """Let the tuner take as many steps as it wants: few epochs of few images would end before it has seen enough."""
+    epochs = trainer.fit_loop.max_epochs
+    trainer.fit_loop.max_epochs = _NO_END
+    try:
+        yield
+    finally:
+        trainer.fit_loop.max_epochs = epochs
