@@ -82,11 +82,10 @@ def creation_holdings(tasks_folder: Path) -> Iterator[Holding]:
     Args:
         tasks_folder: the folder of all tasks.
     """
-    for folder in _real_folders(tasks_folder / CREATING_FOLDER):
-        if not is_held(folder):
-            for made in _real_folders(folder):
-                if match := _CREATION.fullmatch(made.name):
-                    yield Holding(CREATIONS, made, (folder.name,), match["run"])
+    idle = (folder for folder in _real_folders(tasks_folder / CREATING_FOLDER) if not is_held(folder))
+    for made in (made for folder in idle for made in _real_folders(folder)):
+        if match := _CREATION.fullmatch(made.name):
+            yield Holding(CREATIONS, made, (made.parent.name,), match["run"])
 
 
 def cache_holdings(data_path: Path) -> Iterator[Holding]:
