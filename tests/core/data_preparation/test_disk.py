@@ -30,6 +30,11 @@ def test_a_full_disk_is_explained_with_the_numbers(tmp_path: Path, number: int) 
         raise OSError(number, os.strerror(number))
 
 
+def test_a_disk_that_is_full_of_files_is_told_from_one_that_is_full_of_bytes(tmp_path: Path) -> None:
+    with pytest.raises(TaskDataError, match=r"number of files, is what is used up"), disk_errors(tmp_path, 1):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_a_folder_that_can_not_be_written_is_explained_with_its_name_and_the_fix(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TaskDataError, match=r"Not a directory.*file/folder.*data_dir="), disk_errors(tmp_path):

@@ -60,8 +60,9 @@ def disk_errors(folder: Path, needed: int | None = None) -> Iterator[None]:
 
 def _full_error(folder: Path, needed: int | None, free: int) -> TaskDataError:
     what = f"about {size_text(needed)} are needed and " if needed is not None else ""
+    other = " (so a quota, or the number of files, is what is used up)" if needed is not None and needed < free else ""
     msg = (
-        f"The disk of {folder} is too full: {what}{size_text(free)} are free. Make room, choose another place with "
-        "data_dir=<folder>, or leave the images where they are with mode.copy=reference."
+        f"The disk of {folder} is too full: {what}{size_text(free)} are free{other}. Make room, choose another place "
+        "with data_dir=<folder>, or leave the images where they are with mode.copy=reference."
     )
     return TaskDataError(msg)

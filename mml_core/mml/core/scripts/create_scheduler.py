@@ -124,8 +124,6 @@ class CreateScheduler(AbstractBaseScheduler):
         total = len(creator.collection.samples)
         with self.progress.task(f"images of {task_name}", total, unit="images") as bar:
             creator.build(folder, self.options, bar.advance)
-        for note in creator.collection.notes:
-            logger.info("%s: %s", task_name, note)
 
     def _creator(self, task_name: str) -> TaskCreator:
         """Return the creator of a task with its samples: of a registered function, or of the user's source."""
