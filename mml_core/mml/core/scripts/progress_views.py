@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 BURST = 10  # lines that may follow one another at once; beyond, one per second
+FLYING_SECONDS = 5.0  # between lines about units that take less than a second
 NESTED_SECONDS = 15.0  # between lines about what happens inside an epoch
 
 
@@ -107,7 +108,7 @@ class ProgressTask:
         self.depth = 0
         self.started = time.monotonic()
         self.speed = Speed(0, self.started)
-        self.line_due = 0.0
+        self.line_at = 0.0
         self.line_count = 0
         self._view = view
 
@@ -170,22 +171,20 @@ class PlainView(View):
 
     def opened(self, task: ProgressTask) -> None:
         """Wait with the first line until there is something to tell."""
+        task.line_at = task.started
         if self._missed:
             self.stepped()
-        task.line_due = task.started + (NESTED_SECONDS if task.depth else 1.0)
 
     def changed(self, task: ProgressTask) -> None:
-        """Print a line when one is due: every unit that takes a second, and ever fewer lines of what flies by."""
+        """Print a line when one is due: of every unit that takes a second, and ever fewer of what flies by."""
         now = time.monotonic()
         finished = task.depth == 0 and task.completed == task.total
-        if (now < task.line_due and not finished) or int(task.completed) == task.line_count or not self._allowed(now):
+        if (now - task.line_at < _pause(task, now) and not finished) or int(task.completed) == task.line_count:
             return
-        task.speed.observe(task.completed, now)
-        task.line_count = int(task.completed)
-        slow = task.completed < now - task.started
-        pause = 1.0 if slow else max(1.0, (now - task.started) / 20)
-        task.line_due = now + max(pause, NESTED_SECONDS if task.depth else 0.0)
-        self._print(task.line())
+        if self._allowed(now):
+            task.speed.observe(task.completed, now)
+            task.line_count, task.line_at = int(task.completed), now
+            self._print(task.line())
 
     def _allowed(self, now: float) -> bool:
         """Take one line off the allowance, which grows by one per second; tell whether there was one."""
@@ -196,6 +195,13 @@ class PlainView(View):
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _pause(task: ProgressTask, now: float) -> float:
+    """Return the least seconds between two lines about a task."""
+    elapsed = now - task.started
+    pause = 1.0 if task.completed < elapsed else max(FLYING_SECONDS, elapsed / 10)
+    return max(pause, NESTED_SECONDS) if task.depth else pause
 
 
 def clock(seconds: float | None) -> str:
