@@ -14,9 +14,8 @@ CPU = "[enforce fail at alloc_cpu.cpp:75] err == 0. DefaultCPUAllocator: can't a
     ids=["cpu", "gpu"],
 )
 def test_want_of_memory_names_the_keys_that_help(error: RuntimeError) -> None:
-    with pytest.raises(MMLError, match=r"(?s)Memory ran out.*sampling\.batch_size.*trainer\.precision"):
-        with explained_failures():
-            raise error
+    with pytest.raises(MMLError, match=r"(?s)ran out.*sampling\.batch_size.*precision"), explained_failures():
+        raise error
 
 
 @pytest.mark.parametrize(
@@ -27,22 +26,19 @@ def test_want_of_memory_names_the_keys_that_help(error: RuntimeError) -> None:
     ],
 )
 def test_a_dead_worker_names_the_keys_that_help(text: str) -> None:
-    with pytest.raises(MMLError, match=r"4242.* died.*sampling\.num_workers"):
-        with explained_failures():
-            raise RuntimeError(text)
+    with pytest.raises(MMLError, match=r"4242.* died.*sampling\.num_workers"), explained_failures():
+        raise RuntimeError(text)
 
 
 def test_a_setting_that_lightning_refuses_is_the_users() -> None:
-    with pytest.raises(MMLMisconfigurationException, match=r"Lightning refuses the settings: no such thing"):
-        with explained_failures():
-            raise MisconfigurationException("no such thing.")
+    with pytest.raises(MMLMisconfigurationException, match="refuses the settings: no such thing"), explained_failures():
+        raise MisconfigurationException("no such thing.")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2"), KeyError("x"), Interrupted(15)])
 def test_other_failures_pass_as_they_are(error: BaseException) -> None:
-    with pytest.raises(type(error)) as caught:
-        with explained_failures():
-            raise error
+    with pytest.raises(type(error)) as caught, explained_failures():
+        raise error
     assert caught.value is error
 
 

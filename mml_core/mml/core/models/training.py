@@ -21,7 +21,7 @@ from mml.core.models.failures import explained_failures
 from mml.core.models.kinds import direction
 from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
 
-# Advice of Lightning and torch that mml's defaults and displays answer already; message (start of a pattern) by message.
+# Advice of Lightning and torch that mml's defaults and displays answer already: patterns of how it starts.
 _ANSWERED = (
     r"The '\w+_dataloader' does not have many workers",
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",

@@ -21,6 +21,7 @@ from mml.core.scripts.base_scheduler import AbstractBaseScheduler
 from mml.core.scripts.exceptions import MMLError, MMLMisconfigurationException
 from mml.core.scripts.model_storage import ModelStorage
 from mml.core.scripts.utils import atomic_write
+from mml.report.figures import curves_svg, matrix_svg
 from mml.report.training import show_training
 
 if TYPE_CHECKING:
@@ -98,7 +99,10 @@ class TrainScheduler(AbstractBaseScheduler):
             metrics=fitted.metrics,
         )
         model.model.save_checkpoint(storage.parameters)
-        self._store_json(struct, f"curves_fold_{fold}", {"task": task, "fold": fold, "epochs": fitted.history})
+        name = f"curves_fold_{fold}"
+        self._store_json(struct, name, {"task": task, "fold": fold, "epochs": fitted.history})
+        shown = list(dict.fromkeys(("loss", self.mode.metric, "accuracy")))
+        self._store_figure(struct, name, curves_svg(f"{task}, fold {fold}", fitted.history, shown))
         storage.store(self.fm.construct_saving_path(storage, "models", task_name=task), self.fm.roots)
         struct.models.append(storage)
 
@@ -118,6 +122,8 @@ class TrainScheduler(AbstractBaseScheduler):
             classes = [struct.idx_to_class[index] for index in range(struct.num_classes)]
             content = {"task": task, "fold": fold, "split": "test", "classes": classes, "matrix": matrix}
             self._store_json(struct, f"confusion_fold_{fold}", content)
+            figure = matrix_svg(f"{task}, fold {fold}, test", classes, matrix)
+            self._store_figure(struct, f"confusion_fold_{fold}", figure)
         earlier = [entry for entry in storage.metrics if entry.get("split") != DataSplit.TEST]
         self._update(struct, storage, metrics=[*earlier, {"split": DataSplit.TEST.value, **values}])
 
@@ -176,7 +182,9 @@ class TrainScheduler(AbstractBaseScheduler):
         """Return what there is of a model: kind -> file."""
         paths = self.get_struct(storage.task).paths
         named = {"weights": storage.parameters, "pipeline": storage.pipeline, "record": storage.storage}
-        named |= {kind: paths.get(f"{kind}_fold_{storage.fold}") for kind in ("curves", "confusion")}
+        for kind in ("curves", "confusion"):
+            named[kind] = paths.get(f"{kind}_fold_{storage.fold}")
+            named[f"{kind} (plot)"] = paths.get(f"{kind}_fold_{storage.fold}_plot")
         named |= {f"predictions ({split})": path for split, path in storage.predictions.items()}
         return {kind: path for kind, path in named.items() if path is not None}
 
@@ -260,6 +268,12 @@ class TrainScheduler(AbstractBaseScheduler):
         path = self.fm.construct_saving_path(None, "metrics", task_name=struct.name, file_name=f"{name}.json")
         write_json(path, content)
         struct.paths[name] = path
+
+    def _store_figure(self, struct: TaskStruct, name: str, figure: str) -> None:
+        path = self.fm.construct_saving_path(None, "plots", task_name=struct.name, file_name=f"{name}.svg")
+        with atomic_write(path, "w") as file:
+            file.write(figure)
+        struct.paths[f"{name}_plot"] = path
 
     def _update(self, struct: TaskStruct, storage: ModelStorage, **changes: Any) -> None:
         """Put a changed copy of a record in its place; a record of another project stays as it is."""
