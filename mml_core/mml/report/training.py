@@ -6,8 +6,11 @@ from typing import Any
 
 from mml.report.tables import NOTHING, Column, as_table, number_text, seconds_text, show
 
-# One line of the table: `task`, `fold`, `monitored`, `test` (metric -> value), `seconds`, `weights`.
+# One line of the table: `task`, `fold`, `monitored`, `test` (metric -> value), `seconds`, `files` (kind -> path).
 Line = dict[str, Any]
+
+# Metrics of the test beside the monitored one: a table has to fit into 80 columns; the record has them all.
+_OTHERS = 2
 
 
 def show_training(lines: Sequence[Line], *, monitor: str, value: float | None, folder: Path) -> None:
@@ -20,12 +23,11 @@ def show_training(lines: Sequence[Line], *, monitor: str, value: float | None, f
         value: what the run returned.
         folder: of the project, which the paths are shown relative to.
     """
-    tested = dict.fromkeys(name for line in lines for name in line["test"])
     columns = [
         Column("task", lambda line: str(line["task"])),
         Column("fold", lambda line: str(line["fold"]), number=True),
-        Column(monitor, lambda line: number_text(line["monitored"]), number=True),
-        *(Column(f"test/{name}", _test_text(name), number=True) for name in tested),
+        Column(_title(monitor), lambda line: number_text(line["monitored"]), number=True),
+        *(Column(_title(f"test/{name}"), _test_text(name), number=True) for name in _shown(lines, monitor)),
         Column("training", lambda line: seconds_text(line["seconds"]), number=True),
     ]
     show(as_table("Trained models", columns, lines))
@@ -35,6 +37,19 @@ def show_training(lines: Sequence[Line], *, monitor: str, value: float | None, f
     kinds = dict.fromkeys(kind for line in lines for kind in line["files"])
     for kind in kinds:
         show(f"  {kind}: {_places([line['files'][kind] for line in lines if kind in line['files']], folder)}")
+
+
+def _shown(lines: Sequence[Line], monitor: str) -> list[str]:
+    """Return the metrics of the test to show: the monitored one, then others, the loss last."""
+    tested = list(dict.fromkeys(name for line in lines for name in line["test"]))
+    metric = monitor.partition("/")[2]
+    others = sorted((name for name in tested if name != metric), key=lambda name: name == "loss")
+    return [name for name in tested if name == metric] + others[:_OTHERS]
+
+
+def _title(metric: str) -> str:
+    """Return the name of a metric, broken into short lines."""
+    return metric.replace("/", "\n").replace("_", "\n")
 
 
 def _test_text(name: str) -> Any:

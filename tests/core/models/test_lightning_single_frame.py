@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from omegaconf import DictConfig, OmegaConf
 from torch.optim import SGD
 from torch.utils.data import DataLoader
@@ -175,6 +176,15 @@ def test_the_learning_rate_is_the_optimizers_until_it_is_set(struct: TaskStruct)
 
 def test_an_optimizer_without_own_rate_is_said_to_have_a_usual_one(struct: TaskStruct) -> None:
     assert module(struct, optimizer=SGD).lr == 1e-3
+
+
+@pytest.mark.parametrize(("clip", "fused"), [(0.5, False), (None, True)])
+def test_scaled_gradients_can_be_clipped(struct: TaskStruct, clip: float | None, fused: bool) -> None:
+    model = module(struct, optimizer=partial(SGD, lr=0.125, fused=True))
+    run = trainer(gradient_clip_val=clip)
+    run.strategy.precision_plugin = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
+    run.fit(model, loader(batch("one")), loader(batch("one")))
+    assert run.optimizers[0].param_groups[0]["fused"] == fused
 
 
 def test_the_schedule_spans_the_whole_training(struct: TaskStruct) -> None:

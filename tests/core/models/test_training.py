@@ -130,3 +130,14 @@ def test_tensorboard_writes_below_the_run_folder_when_wanted(tmp_path: Path) -> 
     assert tensorboard_logger(unwanted, tmp_path, "digits_fold_0") is None
     assert tensorboard_logger(wanted, None, "digits_fold_0") is None
     assert tensorboard_logger(OmegaConf.create({}), tmp_path, "digits_fold_0") is None
+
+
+def test_tensorboard_does_not_show_what_an_interrupted_training_left(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    left, other = (tmp_path / "tensorboard" / name / "events.out" for name in ("digits_fold_0", "digits_fold_1"))
+    for path in (left, other):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    tensorboard_logger(OmegaConf.create({"logging": {"tensorboard": True}}), tmp_path, "digits_fold_0")
+    assert not left.exists()
+    assert other.exists()

@@ -140,7 +140,7 @@ class SingleFrameLightningModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return optimizer and, if any, schedule, as Lightning wants them."""
-        optimizer = build_optimizer(self._recipe.optimizer, self.model, self.overrides)
+        optimizer = build_optimizer(self._recipe.optimizer, self.model, {**self.overrides, **self._amp_overrides()})
         if self._recipe.schedule is None:
             return optimizer
         steps = self.trainer.estimated_stepping_batches
@@ -200,6 +200,11 @@ class SingleFrameLightningModule(lightning.LightningModule):
             if part.target in sample:
                 found[task]["target"] = sample[part.target].cpu()
         return found
+
+    def _amp_overrides(self) -> dict[str, Any]:
+        """Return what clipping of scaled gradients wants: a fused optimizer would unscale them only after it."""
+        fused = getattr(self._recipe.optimizer, "keywords", {}).get("fused")
+        return {"fused": False} if fused and self.trainer.scaler is not None and self.trainer.gradient_clip_val else {}
 
     def _logits(self, task: str, sample: Mapping[str, Any]) -> Tensor:
         logits: Tensor = self.model(sample[Modality.IMAGE], (task,))[task]

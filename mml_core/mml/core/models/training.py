@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import shutil
 import warnings
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
@@ -140,6 +141,7 @@ def tensorboard_logger(cfg: DictConfig, folder: Path | None, name: str) -> Logge
     wanted = OmegaConf.select(cfg, "logging.tensorboard", default=False)
     if not wanted or folder is None or find_spec("tensorboard") is None:
         return None
+    shutil.rmtree(folder / "tensorboard" / name, ignore_errors=True)  # curves of an interrupted training
     return TensorBoardLogger(save_dir=folder, name="tensorboard", version=name)
 
 

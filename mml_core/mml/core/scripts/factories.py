@@ -39,7 +39,8 @@ def create_trainer(  # noqa: PLR0913 # the public way to a trainer; all but the 
         monitor: metric that decides which epoch is kept; by default `mode.monitor`. Without one, or with
             `mode.keep=last`, the model just has the weights of the last epoch.
         metrics_callback: whether the metrics of each epoch are collected in `trainer.history`.
-        name: of the training in TensorBoard and temporary files, one file name; by default made of the seed.
+        name: of the training in TensorBoard and temporary files, one file name; by default made of the seed. What an
+            interrupted training of this name left for TensorBoard is replaced.
 
     Raises:
         MMLMisconfigurationException: a setting that Lightning or this machine does not know.
