@@ -95,6 +95,7 @@ def test_a_server_that_can_not_continue_starts_over(server: str, target: Path) -
     part(target).write_bytes(b"something else")
     fetch([f"{server}/no-ranges"], target, CHECK)
     assert target.read_bytes() == CONTENT
+    assert len(Handler.requests) == 1
 
 
 def test_a_connection_that_breaks_leaves_its_part_for_the_next_attempt(server: str, target: Path) -> None:

@@ -96,6 +96,10 @@ def test_a_task_is_created_told_and_found(
     assert capsys.readouterr().out.endswith("Next: mml train task=pets\n")
 
 
+def test_without_subroutine_nothing_is_planned(create: Create, source: Path) -> None:
+    assert create("task=pets", f"mode.source={source}", "mode.subroutines=[]").plan() == []
+
+
 def test_what_the_user_chose_is_done(create: Create, source: Path, tmp_path: Path) -> None:
     options = ["mode.folds=2", "mode.test_fraction=0", "mode.copy=reference", "mode.description=Pets of mine"]
     create("task=pets", f"mode.source={source}", *options).run()

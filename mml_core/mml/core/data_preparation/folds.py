@@ -112,11 +112,7 @@ def hold_out(ids_by_class: Mapping[str, Sequence[str]], fraction: float, seed: i
         if missing > 0 and counts[name] + 1 < len(ids_by_class[name]):
             counts[name] += 1
             missing -= 1
-    return {
-        sample_id
-        for name, ids in ids_by_class.items()
-        for sample_id in shuffled(ids, seed)[: min(counts[name], len(ids) - 1)]
-    }
+    return {sample_id for name, ids in ids_by_class.items() for sample_id in shuffled(ids, seed)[: counts[name]]}
 
 
 def deal_folds(ids_by_class: Mapping[str, Sequence[str]], folds: int, seed: int) -> list[list[str]]:

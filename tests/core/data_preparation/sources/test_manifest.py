@@ -151,6 +151,12 @@ def test_text_that_is_no_utf_8_is_refused_with_the_line(tmp_path: Path) -> None:
         read_manifest(path)
 
 
+def test_a_file_that_is_one_endless_line_is_refused(tmp_path: Path) -> None:
+    message = refused(tmp_path, "x" * 200_000)
+    assert "lacks 'image'" in message
+    assert len(message) < 500
+
+
 def test_a_manifest_that_is_gone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TaskDataError, match=r"gone\.csv can't be read: No such file"):
         read_manifest(tmp_path / "gone.csv")

@@ -50,13 +50,16 @@ class _Walk:
                 continue
             self._visited.add(identity)
             with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_NAMES:
-                        self.hidden += 1
-                    elif entry.is_dir():
-                        folders.append((entry.path, f"{relative}{entry.name}/"))
-                    else:
-                        self._add_file(relative + entry.name)
+                visible = [entry for entry in entries if not self._is_hidden(entry.name)]
+            folders += [(entry.path, f"{relative}{entry.name}/") for entry in visible if entry.is_dir()]
+            for entry in visible:
+                if not entry.is_dir():
+                    self._add_file(relative + entry.name)
+
+    def _is_hidden(self, name: str) -> bool:
+        hidden = name.startswith(".") or name.lower() in _SYSTEM_NAMES
+        self.hidden += hidden
+        return hidden
 
     def _add_file(self, relative: str) -> None:
         suffix = os.path.splitext(relative)[1].lower()  # noqa: PTH122 # a Path per file is slow

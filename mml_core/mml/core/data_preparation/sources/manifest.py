@@ -26,6 +26,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 _REQUIRED = ("image", "label")
 _DELIMITERS = ",;\t|"
 _MOST_FAULTS = 10
+_LONGEST_SHOWN = 60
 
 
 class _Row(NamedTuple):
@@ -124,7 +125,8 @@ def _missing_columns_error(path: Path, header: list[str], missing: list[str]) ->
     known = [name for kind in missing for name in COLUMNS[kind]]
     near = " ".join(did_you_mean(name, known) for name in header if "mean" in did_you_mean(name, known))
     choices = "; ".join(f"'{kind}' (or {', '.join(COLUMNS[kind][1:])})" for kind in missing)
-    msg = f"Manifest {path} has the columns {', '.join(map(repr, header))}, and lacks {choices}. {near}".strip()
+    found = list_text((repr(name[:_LONGEST_SHOWN]) for name in header), _MOST_FAULTS)
+    msg = f"Manifest {path} has the columns {found}, and lacks {choices}. {near}".strip()
     return TaskDataError(msg)
 
 
