@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from mml.core.models.lightning_single_frame import SingleFrameLightningModule
 
 
+_LONGEST_NAME = 100
+
+
 class AbstractBaseScheduler(ABC):
     """Plans and runs a schedule of atomic steps.
 
@@ -68,7 +71,7 @@ class AbstractBaseScheduler(ABC):
         self.commands: list[Callable[..., Any]] = []
         self.params: list[Sequence[Any]] = []
         self.return_value: Any = None
-        self.seed = self.step_seed = int(cfg.seed)
+        self.seed = self.step_seed = _checked_seed(cfg.seed)
         self.seconds = 0.0
         self.progress = RunProgress(enabled=bool(OmegaConf.select(cfg, "logging.progress", default=True)))
         self.fm = _make_file_manager(cfg)
@@ -210,6 +213,13 @@ def _checked_subroutines(cfg: DictConfig, available: list[str]) -> list[str]:
     return [name for name in available if name in asked]
 
 
+def _checked_seed(seed: Any) -> int:
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        msg = f"seed={seed} can't be a seed: give a whole number from 0 to {2**32 - 1}."
+        raise MMLMisconfigurationException(msg)
+    return seed
+
+
 def _pivot(cfg: DictConfig, task_list: list[str]) -> str | None:
     wanted = OmegaConf.select(cfg, "pivot.name", default=None)
     if wanted is None:
@@ -224,8 +234,11 @@ def _pivot(cfg: DictConfig, task_list: list[str]) -> str | None:
 def _make_file_manager(cfg: DictConfig) -> MMLFileManager:
     """Replace the file manager of an earlier scheduler by that of this config."""
     proj = str(cfg.proj)
-    if not proj or proj in (".", "..") or any(sign in proj for sign in "/\\#\0"):
-        msg = f"proj='{proj}' can't be the name of a project: it becomes a folder. Use letters, digits, '_' and '-'."
+    if not proj or proj[0] == "." or any(sign in proj for sign in "/\\#\0") or len(proj.encode()) > _LONGEST_NAME:
+        msg = (
+            f"proj='{proj}' can't be the name of a project: it becomes a visible folder. Use letters, digits, '_', '-' "
+            f"and, inside, '.'; at most {_LONGEST_NAME} bytes."
+        )
         raise MMLMisconfigurationException(msg)
     reuse: Any = OmegaConf.to_container(cfg.get("reuse") or OmegaConf.create({}), resolve=True)
     MMLFileManager.clear_instance()

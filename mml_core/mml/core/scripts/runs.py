@@ -1,6 +1,7 @@
 """Which runs there are and what became of them, told from their journals and locks alone."""
 
 import os
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -61,7 +62,8 @@ def run_folders(proj_path: Path) -> list[Path]:
     """Return the run folders of a project, oldest first."""
     try:
         with os.scandir(proj_path / RUNS_FOLDER) as entries:
-            return sorted(Path(entry.path) for entry in entries if entry.is_dir() and entry.name[0] != ".")
+            found = (Path(entry.path) for entry in entries if entry.is_dir() and entry.name[0] != ".")
+            return sorted(found, key=_by_age)
     except (FileNotFoundError, NotADirectoryError):
         return []
 
@@ -105,7 +107,7 @@ def project_runs(proj_path: Path, newest: int | None = None) -> list[RunInfo]:
 
 def list_runs(results_root: Path, newest: int | None = None) -> list[RunInfo]:
     """Return the runs of all projects, oldest first."""
-    folders = sorted(_all_run_folders(results_root), key=lambda folder: folder.name)
+    folders = sorted(_all_run_folders(results_root), key=_by_age)
     return [read_run(folder) for folder in (folders if newest is None else folders[-newest:] if newest else [])]
 
 
@@ -116,6 +118,11 @@ def latest_continuable(proj_path: Path) -> RunInfo | None:
         if info.state in CONTINUABLE:
             return info
     return None
+
+
+def _by_age(folder: Path) -> str:
+    """Return a key that sorts run folders by time, and those of the same second by their numbers."""
+    return re.sub(r"\d+", lambda digits: digits[0].zfill(9), folder.name)
 
 
 def _all_run_folders(results_root: Path) -> Iterator[Path]:

@@ -1,0 +1,141 @@
+"""Signals stop a run where nothing is half-written, and are nobody else's business."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from types import FrameType
+
+import pytest
+
+from mml.core.scripts.exceptions import Interrupted
+from mml.core.scripts.signals import guarded_signals
+
+
+def send(signum: int) -> None:
+    os.kill(os.getpid(), signum)
+
+
+def handlers() -> list[object]:
+    return [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_signal_raises_and_handlers_are_as_before_afterwards(signum: int) -> None:
+    before = handlers()
+    with pytest.raises(Interrupted) as caught, guarded_signals():
+        send(signum)
+    assert caught.value.signum == signum
+    assert handlers() == before
+
+
+def test_signal_waits_until_the_deferred_block_ends() -> None:
+    reached = []
+    with pytest.raises(Interrupted), guarded_signals() as guard, guard.deferred():
+        with guard.deferred():
+            send(signal.SIGTERM)
+            reached.append("inner")
+        reached.append("outer")
+    assert reached == ["inner", "outer"]
+
+
+def test_deferred_block_without_a_signal_just_ends() -> None:
+    with guarded_signals() as guard:
+        for _ in range(2):
+            with guard.deferred():
+                pass
+
+
+def test_error_of_a_deferred_block_is_the_one_that_counts() -> None:
+    with pytest.raises(ValueError, match="mine"), guarded_signals() as guard, guard.deferred():
+        send(signal.SIGTERM)
+        raise ValueError("mine")
+
+
+def test_signal_of_a_failed_block_is_raised_after_the_next_one() -> None:
+    with pytest.raises(Interrupted), guarded_signals() as guard:
+        with suppress(ValueError), guard.deferred():
+            send(signal.SIGTERM)
+            raise ValueError
+        with guard.deferred():
+            pass
+
+
+def test_swallowed_signal_is_raised_after_the_next_deferred_block() -> None:
+    with pytest.raises(Interrupted), guarded_signals() as guard:
+        with suppress(Interrupted):
+            send(signal.SIGINT)
+        with guard.deferred():
+            pass
+
+
+def test_further_sigterm_does_not_tear_what_the_first_one_started() -> None:
+    cleaned = []
+    with pytest.raises(Interrupted), guarded_signals():
+        try:
+            send(signal.SIGTERM)
+        finally:
+            send(signal.SIGTERM)
+            cleaned.append(True)
+    assert cleaned == [True]
+
+
+@pytest.mark.parametrize("first", ["SIGINT", "SIGTERM"])
+def test_sigint_after_another_signal_ends_the_process_at_once(first: str) -> None:
+    code = (
+        "import os, signal\n"
+        "from mml.core.scripts.signals import guarded_signals\n"
+        "with guarded_signals() as guard, guard.deferred():\n"
+        f"    os.kill(os.getpid(), signal.{first})\n"
+        "    print('still here', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print('not here', flush=True)\n"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (child.returncode, child.stdout) == (130, "still here\n")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_forked_child_dies_of_a_signal_as_any_process(name: str) -> None:
+    code = (
+        "import os, signal\n"
+        "from mml.core.scripts.signals import guarded_signals\n"
+        "with guarded_signals() as guard, guard.deferred():\n"
+        "    read, write = os.pipe()\n"
+        "    if (child := os.fork()) == 0:\n"
+        "        os.write(write, b'.')\n"  # a signal before this would be lost in the fork
+        "        while True: pass\n"
+        "    os.read(read, 1)\n"
+        f"    os.kill(child, signal.{name})\n"
+        "    print(os.WTERMSIG(os.waitpid(child, 0)[1]))\n"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (child.returncode, child.stdout) == (0, f"{int(getattr(signal, name))}\n")
+
+
+def test_in_another_thread_handlers_are_left_alone() -> None:
+    before, inside = handlers(), []
+
+    def work() -> None:
+        with guarded_signals() as guard, guard.deferred():
+            inside.append(handlers())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert inside == [before]
+
+
+def test_handler_of_an_embedding_program_comes_back() -> None:
+    def own(signum: int, frame: FrameType | None) -> None:
+        pass
+
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        with guarded_signals():
+            assert signal.getsignal(signal.SIGTERM) is not own
+        assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, before)
