@@ -4,10 +4,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from torch._utils import ExceptionWrapper
 
 from mml.core.data_loading.modality_loaders import (
     UNREADABLE,
     Preprocessing,
+    UnreadableFileError,
     encode_labels,
     file_of,
     file_path,
@@ -15,7 +17,6 @@ from mml.core.data_loading.modality_loaders import (
     load_image,
     load_mask,
     open_image,
-    unreadable_text,
 )
 from mml.core.data_loading.task_attributes import Modality, TaskType
 from mml.core.data_loading.task_struct import TaskStruct
@@ -139,7 +140,7 @@ def test_open_image_names_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_what_is_told_of_an_unreadable_file_names_file_sample_task_and_fix() -> None:
-    text = unreadable_text("/x/y.png", "mine", OSError("broken data stream"), "sample_7")
+    text = str(UnreadableFileError.of("/x/y.png", "mine", OSError("broken data stream"), "sample_7"))
     for part in (
         "/x/y.png",
         "sample_7",
@@ -152,7 +153,19 @@ def test_what_is_told_of_an_unreadable_file_names_file_sample_task_and_fix() -> 
 
 
 def test_an_error_without_a_text_is_named_by_its_kind() -> None:
-    assert "EOFError" in unreadable_text("/x/y.png", "mine", EOFError())
+    assert "EOFError" in str(UnreadableFileError.of("/x/y.png", "mine", EOFError()))
+
+
+def test_an_error_from_a_worker_tells_the_same_as_one_from_here() -> None:
+    error = UnreadableFileError.of("/x/y.png", "mine", OSError("broken"))
+    try:
+        raise error
+    except UnreadableFileError:
+        wrapper = ExceptionWrapper(where="in DataLoader worker process 0")
+    with pytest.raises(UnreadableFileError) as caught:
+        wrapper.reraise()
+    assert str(caught.value) == str(error)
+    assert isinstance(caught.value, TaskDataError)
 
 
 def test_files_are_relative_to_the_task_or_absolute() -> None:

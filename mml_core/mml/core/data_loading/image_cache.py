@@ -24,15 +24,14 @@ from mml.core.data_loading.modality_loaders import (
     UNREADABLE,
     Preprocessing,
     UInt8Array,
+    UnreadableFileError,
     file_of,
     file_path,
     load_image,
     sample_tables,
-    unreadable_text,
 )
 from mml.core.data_loading.task_attributes import Modality
 from mml.core.data_loading.task_struct import TaskStruct
-from mml.core.scripts.exceptions import TaskDataError
 from mml.core.scripts.progress import RunProgress
 from mml.core.scripts.utils import atomic_write, fsync_folder
 
@@ -91,7 +90,7 @@ class TaskImages:
         """Decode the images of these rows.
 
         Raises:
-            TaskDataError: a file is missing or damaged; names it, the sample and the task.
+            UnreadableFileError: a file is missing or damaged; names it, the sample and the task.
         """
         batch = np.empty((len(rows), *self.preprocessing.shape), dtype=np.uint8)
         for position, row in enumerate(rows):
@@ -105,7 +104,7 @@ class TaskImages:
         """Return a digest of the files' names, sizes and time stamps: another one means other pixels.
 
         Raises:
-            TaskDataError: a file is missing.
+            UnreadableFileError: a file is missing.
         """
         digest = hashlib.blake2b(digest_size=16)
         for row, name in enumerate(self.names):
@@ -119,8 +118,8 @@ class TaskImages:
     def _path(self, row: int) -> str:
         return file_path(self.folder, self.names[row])
 
-    def _unreadable(self, row: int, error: BaseException) -> TaskDataError:
-        return TaskDataError(unreadable_text(self._path(row), self.task, error, self.ids[row]))
+    def _unreadable(self, row: int, error: BaseException) -> UnreadableFileError:
+        return UnreadableFileError.of(self._path(row), self.task, error, self.ids[row])
 
 
 class CachedImages:
@@ -186,7 +185,7 @@ class ImageCache:
             workers: processes that decode.
 
         Raises:
-            TaskDataError: an image is missing or damaged.
+            UnreadableFileError: an image is missing or damaged.
             OSError: the cache can't be written, or another run has been building it for too long.
             NotImplementedError: the file system has no locks.
         """
@@ -255,7 +254,7 @@ def decoded_chunks(images: TaskImages, workers: int) -> Iterator[UInt8Array]:
     """Decode all images in row order, a few megabytes at a time, in worker processes when that pays.
 
     Raises:
-        TaskDataError: a file is missing or damaged.
+        UnreadableFileError: a file is missing or damaged.
     """
     rows = max(1, CHUNK_BYTES // max(1, images.decoded_bytes // max(1, len(images))))
     chunks = [range(start, min(start + rows, len(images))) for start in range(0, len(images), rows)]
@@ -308,7 +307,7 @@ def open_images(
         workers: processes that decode.
 
     Raises:
-        TaskDataError: an image is missing or damaged.
+        UnreadableFileError: an image is missing or damaged.
     """
     if cache == "never" or not len(images) or (cache == "auto" and not _affordable(images.decoded_bytes, limit_gb)):
         return images

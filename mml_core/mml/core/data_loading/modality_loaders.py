@@ -27,6 +27,29 @@ INTERPOLATIONS = {
 # What Pillow raises for a file that is missing, cut off, damaged or suspiciously large.
 UNREADABLE = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
 
+
+class UnreadableFileError(TaskDataError):
+    """A file of a sample that can't be read.
+
+    Args:
+        text: what to tell the user; of what torch makes of it when a worker process has met the error, with the
+            worker's traceback in front, only this is kept.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text.rpartition(f"{UnreadableFileError.__name__}: ")[2].strip())
+
+    @classmethod
+    def of(cls, path: str, task: str, error: BaseException, sample_id: str = "") -> "UnreadableFileError":
+        """Return the error that names the file, the sample, the task, the reason and the fix."""
+        reason = "it does not exist" if isinstance(error, FileNotFoundError) else str(error) or type(error).__name__
+        sample = f" of sample '{sample_id}'" if sample_id else ""
+        return cls(
+            f"The image {path}{sample} in task '{task}' can't be read: {reason}. Put the file back, or create the task "
+            f"again: mml create task={task} mode.overwrite=true, with mode.skip_unreadable=true to leave it out."
+        )
+
+
 LABELS: dict[TaskType, Modality] = {
     TaskType.CLASSIFICATION: Modality.CLASS,
     TaskType.MULTILABEL_CLASSIFICATION: Modality.CLASSES,
@@ -94,22 +117,12 @@ def open_image(path: str, task: str) -> Image.Image:
     """Open an image file without decoding it.
 
     Raises:
-        TaskDataError: names the file, the task and the fix.
+        UnreadableFileError: names the file, the task and the fix.
     """
     try:
         return Image.open(path)
     except UNREADABLE as error:
-        raise TaskDataError(unreadable_text(path, task, error)) from error
-
-
-def unreadable_text(path: str, task: str, error: BaseException, sample_id: str = "") -> str:
-    """Return what to tell a user of a file that can't be read."""
-    reason = "it does not exist" if isinstance(error, FileNotFoundError) else str(error) or type(error).__name__
-    sample = f" of sample '{sample_id}'" if sample_id else ""
-    return (
-        f"The image {path}{sample} in task '{task}' can't be read: {reason}. Put the file back, or create the task "
-        f"again: mml create task={task} mode.overwrite=true, with mode.skip_unreadable=true to leave broken images out."
-    )
+        raise UnreadableFileError.of(path, task, error) from error
 
 
 def load_image(path: str, preprocessing: Preprocessing) -> UInt8Array:

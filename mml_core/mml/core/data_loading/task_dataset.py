@@ -15,19 +15,19 @@ from mml.core.data_loading.modality_loaders import (
     LABELS,
     UNREADABLE,
     Preprocessing,
+    UnreadableFileError,
     encode_labels,
     file_of,
     file_path,
     load_mask,
     sample_tables,
-    unreadable_text,
 )
 from mml.core.data_loading.preprocessing import resolve_preprocessing
 from mml.core.data_loading.samplers import batch_rng
 from mml.core.data_loading.task_attributes import DataSplit, Modality, TaskType
 from mml.core.data_loading.task_description import TaskDescription
 from mml.core.data_loading.task_struct import TaskStruct
-from mml.core.scripts.exceptions import MMLMisconfigurationException, TaskDataError
+from mml.core.scripts.exceptions import MMLMisconfigurationException
 
 Sample = dict[str, Any]
 
@@ -135,7 +135,7 @@ class TaskDataset(Dataset[Sample]):
             indices: positions in the split; a `BatchIndex` makes the randomness of the transform reproducible.
 
         Raises:
-            TaskDataError: a file is missing or damaged.
+            UnreadableFileError: a file is missing or damaged.
         """
         positions = np.asarray(indices, dtype=np.int64)
         batch = Batch(self.images.gather(self._rows[positions]), self._load_masks(indices))
@@ -161,7 +161,7 @@ class TaskDataset(Dataset[Sample]):
         try:
             return load_mask(path, self.preprocessing)
         except UNREADABLE as error:
-            raise TaskDataError(unreadable_text(path, self.struct.name, error, self.ids[index])) from error
+            raise UnreadableFileError.of(path, self.struct.name, error, self.ids[index]) from error
 
 
 class TupelizedTaskDataset(TaskDataset):
