@@ -181,6 +181,7 @@ def test_a_creator_that_is_gone_when_a_run_continues_is_missed(create: Create, o
         (("task=digit",), UnknownNameError, r"'digit'\. Did you mean 'digits'.*mode\.source="),
         (("task=[a,b]", "mode.source=."), MMLMisconfigurationException, "source of one task, not of a, b"),
         (("task=digits", "mode.source=."), MMLMisconfigurationException, "brings its own images"),
+        (("task=fashion_mnist", "mode.format=csv"), MMLMisconfigurationException, "have a form already"),
         (("task=pets", "mode.source=nowhere"), MMLMisconfigurationException, "nowhere does not exist"),
         (("task=pets+small", "mode.source=."), TaskNameError, "variant"),
         (("task=a/b", "mode.source=."), TaskNameError, "can't be the name"),
@@ -264,7 +265,9 @@ def test_what_another_run_left_is_told_and_left_alone(
     with caplog.at_level("INFO"):
         create("task=pets", f"mode.source={source}").run()
     assert left_of(tmp_path) == ["other", "run.lock"]
-    assert any("pets/other is what an interrupted creation left" in message for message in caplog.messages)
+    assert any(
+        message.startswith("An interrupted creation left") and "pets/other" in message for message in caplog.messages
+    )
 
 
 def test_a_task_that_came_up_while_a_run_was_interrupted_is_not_overwritten(

@@ -6,25 +6,26 @@ A plugin registers its own:
     def create_dset() -> Path: ...            # fetches files, returns their folder
 
     @register_taskcreator(task_name="shapes", dset_name="shapes")
-    def create_task(dset_path: Path) -> TaskCreator: ...
+    def create_task(dset_path: Path) -> "TaskCreator": ...
 """
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mml.core.data_loading.task_description import validate_task_name
-from mml.core.data_preparation.task_creator import TaskCreator
 from mml.core.scripts.exceptions import MMLMisconfigurationException
 
-DSetCreatorFunc = Callable[[], Path]
-TaskCreatorFunc = Callable[[Path], TaskCreator]
-TaskFuncDecorator = Callable[[Callable[..., TaskCreator]], Callable[..., TaskCreator]]
+if TYPE_CHECKING:  # plugins register at every start, and need no image library for that
+    from mml.core.data_preparation.task_creator import TaskCreator
+
+DSetCreatorFunc: TypeAlias = Callable[[], Path]
+# The functions of tasks without a data set take no argument, the others the folder of the data set.
+TaskCreatorFunc: TypeAlias = "Callable[..., TaskCreator]"
 
 _DATASET_CREATORS: dict[str, DSetCreatorFunc] = {}
-# The functions of tasks without a data set take no argument.
-_TASKCREATORS: dict[str, Callable[..., TaskCreator]] = {}
+_TASKCREATORS: dict[str, TaskCreatorFunc] = {}
 _TASK_TO_DSET: dict[str, str | None] = {}
 
 
@@ -45,7 +46,7 @@ def register_dsetcreator(dset_name: str) -> Callable[[DSetCreatorFunc], DSetCrea
     return register
 
 
-def register_taskcreator(task_name: str, dset_name: str | None = None) -> TaskFuncDecorator:
+def register_taskcreator(task_name: str, dset_name: str | None = None) -> Callable[[TaskCreatorFunc], TaskCreatorFunc]:
     """Return a decorator that registers a function as the creator of a task.
 
     Args:
@@ -58,7 +59,7 @@ def register_taskcreator(task_name: str, dset_name: str | None = None) -> TaskFu
         TaskNameError: the name can't be a task's name.
     """
 
-    def register(function: Callable[..., TaskCreator]) -> Callable[..., TaskCreator]:
+    def register(function: TaskCreatorFunc) -> TaskCreatorFunc:
         _add(_TASKCREATORS, "task", validate_task_name(task_name), function)
         _TASK_TO_DSET[task_name] = dset_name
         return function
@@ -79,7 +80,7 @@ def create_dataset(dset_name: str) -> Path:
     return Path(function())
 
 
-def create_creator_func(create_func: Callable[..., TaskCreator], **kwargs: Any) -> TaskCreatorFunc:
+def create_creator_func(create_func: TaskCreatorFunc, **kwargs: Any) -> TaskCreatorFunc:
     """Return the creator function that calls another one with fixed arguments, for families of similar tasks.
 
     Args:
@@ -87,7 +88,7 @@ def create_creator_func(create_func: Callable[..., TaskCreator], **kwargs: Any) 
         **kwargs: all other arguments of it.
     """
 
-    def create_task(dset_path: Path) -> TaskCreator:
+    def create_task(dset_path: Path) -> "TaskCreator":
         return partial(create_func, **kwargs)(dset_path=dset_path)
 
     return create_task

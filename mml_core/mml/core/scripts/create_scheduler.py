@@ -80,7 +80,7 @@ class CreateScheduler(AbstractBaseScheduler):
         bench = Workbench(self.fm.task_index.folder, task_name)
         with bench.locked():
             for left in bench.leftovers(token):
-                logger.info("%s is what an interrupted creation left; its run can be continued, or cleaned.", left)
+                logger.info("An interrupted creation left %s: continue its run, or `mml clean` removes it.", left)
             if bench.is_published(token):
                 bench.discard(token)
                 return
@@ -114,6 +114,9 @@ class CreateScheduler(AbstractBaseScheduler):
             raise UnknownNameError(name, kind="task to create", known=_TASKCREATORS, fix=fix)
         if self.source is not None and name in _TASKCREATORS and _TASK_TO_DSET[name] is None:
             msg = f"Task '{name}' brings its own images: for those of mode.source={self.source} choose another name."
+            raise MMLMisconfigurationException(msg)
+        if self.options.format is not None and name in _TASKCREATORS:
+            msg = f"mode.format={self.options.format} is for images of your own: those of '{name}' have a form already."
             raise MMLMisconfigurationException(msg)
         if not self.continue_status:
             Workbench(self.fm.task_index.folder, name).refuse_existing(self.options.overwrite)

@@ -90,6 +90,11 @@ def test_a_split_goes_by_many_names(tmp_path: Path, word: str, split: DataSplit)
     assert read(tmp_path, f"image,label,split\n1.png,a,{word}\n").samples[0].split is split
 
 
+def test_a_class_is_one_however_its_accents_are_written(tmp_path: Path) -> None:
+    found = read(tmp_path, "image,label\n1.png,Cafe\u0301\n2.png,Caf\u00e9\n")
+    assert [sample.label for sample in found.samples] == ["Café", "Café"]
+
+
 def test_only_unlabelled_rows_may_lack_a_label(tmp_path: Path) -> None:
     assert read(tmp_path, "image,label,split\n1.png,,unlabeled\n").samples[0].label == ""
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from mml.core.data_loading.task_attributes import DataSplit
 from mml.core.data_preparation.samples import Collection, Sample, safe_names
 from mml.core.data_preparation.sources.folders import SPLIT_NAMES
+from mml.core.data_preparation.sources.listing import class_name
 from mml.core.scripts.exceptions import TaskDataError
 from mml.core.scripts.utils import did_you_mean
 from mml.report.tables import count_text, list_text
@@ -63,7 +64,7 @@ def read_manifest(path: Path) -> Collection:
     ids = _ids(table)
     folds = _folds(table, splits)
     samples = [
-        Sample(sample_id, image, row.label, split or DataSplit.TRAIN, fold)
+        Sample(sample_id, image, class_name(row.label), split or DataSplit.TRAIN, fold)
         for sample_id, image, row, split, fold in zip(ids, images, table.rows, splits, folds, strict=True)
     ]
     return Collection(samples, f"manifest {path}")
