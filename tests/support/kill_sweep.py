@@ -100,7 +100,10 @@ def main(base: Path, stride: int, offset: int) -> None:
             status = run(root, again)
             found = [f"exit status {status}"] if status else differences(root, whole)
             for difference in found:
-                print(json.dumps({"access": number, "of": accesses[number - 1], "difference": difference}))
+                print(
+                    json.dumps({"access": number, "of": accesses[number - 1], "difference": difference}),
+                    file=sys.stderr,
+                )
         shutil.rmtree(root)
 
 

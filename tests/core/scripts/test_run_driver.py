@@ -148,7 +148,7 @@ def test_killed_at_its_accesses_to_files_it_continues_to_the_same_result(tmp_pat
     make_task(tmp_path / "data", "t", per_class=1)
     command = [sys.executable, kill_sweep.__file__, str(tmp_path), "4", "1"]
     child = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (child.stdout, child.returncode) == ("", 0), child.stderr
+    assert (child.stderr, child.returncode) == ("", 0)
 
 
 def test_continued_run_returns_the_value_of_the_whole_run(root: Path) -> None:
@@ -795,3 +795,12 @@ def test_mode_that_only_looks_may_add_steps(root: Path) -> None:
 def test_what_a_step_logs_is_in_the_log_of_the_run(root: Path) -> None:
     Scripted(toy_config(root), lambda _: logging.getLogger("mine").warning("Mind the gap")).run()
     assert "WARNING  mine: Mind the gap" in (only_run(root) / "exp.log").read_text()
+
+
+def test_finished_run_says_so_with_its_steps_and_where_they_are_recorded(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Toy(toy_config(root, **SETTINGS)).run()
+    *_, line = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"Run {only_run(root).name} is finished: 3 steps in ")
+    assert line.endswith(str(only_run(root)))

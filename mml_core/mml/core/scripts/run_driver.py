@@ -41,6 +41,7 @@ from mml.core.scripts.seeding import imports_kept_apart, seed_everything
 from mml.core.scripts.signals import SignalGuard, guarded_signals
 from mml.core.scripts.struct_tracker import StructTracker
 from mml.core.scripts.values import plain_value, restored_value
+from mml.report.tables import count_text, seconds_text, show
 from mml.runners.base import Runner, StepOutcome
 from mml.runners.serial import SerialRunner
 
@@ -130,6 +131,7 @@ def run_recorded(scheduler: Scheduler, steps: list[Step]) -> Any:
             driver.journal.close()
             scheduler.fm.on_path = None
     scheduler.report()
+    show(_closing_line(scheduler, folder))
     return scheduler.return_value
 
 
@@ -171,6 +173,12 @@ def _begin_hook(scheduler: Scheduler, name: str) -> None:
     """Seed what runs outside of steps, by its name."""
     scheduler.step_seed = step_seed(scheduler.seed, name)
     seed_everything(scheduler.step_seed)
+
+
+def _closing_line(scheduler: Scheduler, folder: Path) -> str:
+    """Say that a run is finished, and where its record is."""
+    steps = count_text(len(scheduler.commands), "step")
+    return f"Run {folder.name} is finished: {steps} in {seconds_text(scheduler.seconds)}, recorded in {folder}"
 
 
 class _Driver:
