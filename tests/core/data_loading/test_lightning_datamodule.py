@@ -22,8 +22,6 @@ from tests.support.tasks import data_config, make_struct
 pytestmark = [
     # Of a machine with fewer cores than workers are asked for here.
     pytest.mark.filterwarnings("ignore:This DataLoader will create"),
-    # Lightning makes a spec in a way that torch 2.15 calls deprecated.
-    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
 ]
 
 

@@ -19,8 +19,6 @@ from tests.support.tasks import data_config, make_struct
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    # Lightning makes a spec in a way that torch 2.15 calls deprecated.
-    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
 ]
 
 
