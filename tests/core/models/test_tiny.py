@@ -1,12 +1,17 @@
 import pytest
 import torch
 
-from mml.core.models.tiny import TinyModel, stem_stride
+from mml.core.models.tiny import TinyModel, reduction
 
 
-@pytest.mark.parametrize(("side", "stride"), [(4, 1), (8, 1), (16, 1), (17, 2), (28, 2), (64, 2), (65, 4), (224, 8)])
-def test_the_first_convolution_leaves_few_positions(side: int, stride: int) -> None:
-    assert stem_stride(side) == stride
+@pytest.mark.parametrize(("side", "factor"), [(4, 1), (8, 1), (16, 1), (17, 2), (28, 2), (64, 2), (65, 4), (224, 8)])
+def test_the_stem_leaves_few_positions(side: int, factor: int) -> None:
+    assert reduction(side) == factor
+    model = TinyModel(in_chans=1, image_size=(side, side), width=2).eval()
+    images = torch.rand(1, 1, side, side)
+    # Up to the first of the two stages: a convolution, and a maximum where there is something to reduce.
+    stem = model.backbone[: 1 if factor == 1 else 2]
+    assert stem(images).shape[-1] == -(-side // factor)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (28, 28), (33, 20), (64, 64), (100, 100), (224, 224)])
