@@ -26,6 +26,7 @@ from mml.core.scripts.environment import absolute_path
 from mml.core.scripts.exceptions import MMLMisconfigurationException
 from mml.core.scripts.plugins import config_search_paths
 from mml.core.scripts.utils import as_list
+from mml.hydra_speed import faster_source, lean_defaults
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,11 @@ class MMLConfigLoader(ConfigLoaderImpl):
     `reuse`, and `continue=<run>` brings the stored config of that run.
     """
 
-    # What is being composed, for messages: with `continue=<run>` it is not what was typed.
-    composing: tuple[str, ...] = ()
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self.repository.sources = [faster_source(source) for source in self.repository.sources]
+        # What is being composed, for messages: with `continue=<run>` it is not what was typed.
+        self.composing: tuple[str, ...] = ()
 
     def load_configuration(
         self,
@@ -60,9 +64,10 @@ class MMLConfigLoader(ConfigLoaderImpl):
 
         def compose(overrides: list[str]) -> DictConfig:
             self.composing = tuple(overrides)
-            cfg = ConfigLoaderImpl.load_configuration(
-                self, config_name, overrides, run_mode, from_shell, validate_sweep_overrides
-            )
+            with lean_defaults():
+                cfg = ConfigLoaderImpl.load_configuration(
+                    self, config_name, overrides, run_mode, from_shell, validate_sweep_overrides
+                )
             settle(cfg)
             return cfg
 

@@ -1,6 +1,7 @@
 """mml as a Hydra application: every flag of Hydra works, a run is composed once, and errors are said in mml's words."""
 
 import argparse
+import gc
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -212,4 +213,5 @@ def start(cfg: DictConfig) -> Any:
         msg = "The mode names no scheduler: mode.scheduler._target_ has to be the path of a class. See `mml help mode`."
         raise MMLMisconfigurationException(msg)
     scheduler = instantiate(cfg.mode.scheduler, cfg, _recursive_=False)
+    gc.enable()  # off since the start of the command line
     return scheduler.run()

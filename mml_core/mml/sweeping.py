@@ -1,6 +1,5 @@
 """Many jobs in one process: what each was, what it returned, and one account of all that failed."""
 
-import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,7 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from mml.core.scripts.exceptions import MMLError, MMLMisconfigurationException
-from mml.outcome import WRONG_USAGE, exit_code
+from mml.outcome import WRONG_USAGE, exit_code, tell
 
 
 class SweepError(MMLError):
@@ -50,7 +49,7 @@ class Jobs:
         """Run one job and return its value."""
         hydra = HydraConfig.get()
         overrides = " ".join(hydra.overrides.task)
-        _say(f"Job {hydra.job.num}: {overrides}")
+        tell(f"Job {hydra.job.num}: {overrides}")
         try:
             value = self.start(cfg)
         except Exception as error:
@@ -58,7 +57,7 @@ class Jobs:
             self.failed.append(FailedJob(hydra.job.num, overrides, said))
             raise said from error
         self.done += 1
-        _say(f"Job {hydra.job.num} is done{'' if value is None else f': {value}'}")
+        tell(f"Job {hydra.job.num} is done{'' if value is None else f': {value}'}")
         return value
 
     def finish(self, sweep: Callable[[], Any]) -> None:
@@ -77,19 +76,18 @@ class Jobs:
 
     def _account(self) -> MMLError:
         lines = [f"{len(self.failed)} of {self.done + len(self.failed)} jobs failed."]
-        for number, overrides, error in self.failed:
-            name = "" if isinstance(error, MMLError) else f"{type(error).__name__}: "
-            lines.append(f"Job {number} ({overrides}): {name}{error}")
-            if trace := getattr(error, "traceback_file", None):
-                lines.append(f"  traceback: {trace}")
-            if command := getattr(error, "continue_command", None):
-                lines.append(f"  continue:  {command}")
+        if len(reasons := {_reason(job.error) for job in self.failed}) == 1:
+            lines += ["Each for this reason:", *reasons]
+        else:
+            lines += [f"Job {job.number} ({job.overrides}): {_reason(job.error)}" for job in self.failed]
         if all(exit_code(job.error) == WRONG_USAGE for job in self.failed):
             return MMLMisconfigurationException("\n".join(lines))
         commands = [getattr(job.error, "continue_command", None) for job in self.failed]
         return SweepError("\n".join(lines), next(filter(None, reversed(commands)), None))
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+def _reason(error: Exception) -> str:
+    """Return what to say about an error, where its traceback is and what continues the run, as far as there are any."""
+    name = "" if isinstance(error, MMLError) else f"{type(error).__name__}: "
+    trace, command = getattr(error, "traceback_file", None), getattr(error, "continue_command", None)
+    return f"{name}{error}" + f"\n  traceback: {trace}" * bool(trace) + f"\n  continue:  {command}" * bool(command)

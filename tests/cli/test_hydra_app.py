@@ -1,3 +1,4 @@
+import gc
 import json
 from pathlib import Path
 
@@ -135,8 +136,8 @@ def test_hydras_information_is_shown(mml_cli: MmlCli, what: str, expected: str) 
     assert expected in said.stdout
 
 
-def test_hydras_own_help_is_shown(mml: Mml) -> None:
-    assert "--hydra-help" in mml("--hydra-help").out
+def test_hydras_own_help_is_shown(mml_cli: MmlCli) -> None:
+    assert "--hydra-help" in mml_cli("--hydra-help").stdout
 
 
 def test_another_root_config_may_choose_the_mode(mml: Mml, toy_configs: Path, tmp_path: Path) -> None:
@@ -194,7 +195,9 @@ class Telling:
         self.cfg, self.more = cfg, more
 
     def run(self) -> None:
-        Path("told.json").write_text(json.dumps([type(self.cfg).__name__, "hydra" in self.cfg, self.more]))
+        Path("told.json").write_text(
+            json.dumps([type(self.cfg).__name__, "hydra" in self.cfg, self.more, gc.isenabled()])
+        )
 
 
 def test_a_scheduler_gets_the_config_and_what_else_the_mode_says(mml: Mml, toy_configs: Path) -> None:
@@ -202,4 +205,5 @@ def test_a_scheduler_gets_the_config_and_what_else_the_mode_says(mml: Mml, toy_c
         "scheduler:\n  _target_: tests.cli.test_hydra_app.Telling\n  more: 7\n"
     )
     assert mml("tell", "--config-dir", str(toy_configs)).code == 0
-    assert json.loads(Path("told.json").read_text()) == ["DictConfig", False, 7]
+    assert json.loads(Path("told.json").read_text()) == ["DictConfig", False, 7, True]
+    assert gc.isenabled()

@@ -11,13 +11,13 @@ from tests.conftest import MmlCli
 def test_a_sweep_is_one_run_per_job_and_one_folder_of_its_own(toy: Mml, tmp_path: Path) -> None:
     said = toy("toy", "--multirun", "seed=1,2", "mode.n=1,2", "proj=p")
     assert said.code == 0, said.err
-    assert [line for line in said.out.splitlines() if line.startswith("Job ") and "done" not in line] == [
+    assert [line for line in said.err.splitlines() if line.startswith("Job ") and "done" not in line] == [
         "Job 0: mode=toy seed=1 mode.n=1 proj=p",
         "Job 1: mode=toy seed=1 mode.n=2 proj=p",
         "Job 2: mode=toy seed=2 mode.n=1 proj=p",
         "Job 3: mode=toy seed=2 mode.n=2 proj=p",
     ]
-    assert "Job 3 is done: " in said.out
+    assert "Job 3 is done: " in said.err
     runs = run_folders(tmp_path / "results" / "p")
     configs = [OmegaConf.load(run / "config.yaml") for run in runs]
     assert sorted((cfg.seed, cfg.mode.n) for cfg in configs) == [(1, 1), (1, 2), (2, 1), (2, 2)]
@@ -69,11 +69,9 @@ def test_failing_jobs_are_accounted_for_and_the_others_are_done(toy: Mml, tmp_pa
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (
-            ["seed=1,2", "mode.subroutines=[wrok]"],
-            "Job 1 (mode=toy seed=2 mode.subroutines=[wrok]): Unknown subroutine",
-        ),
-        (["seed=1,2", "mode.scheduler=null"], "2 of 2 jobs failed"),
+        (["seed=1,2", "mode.subroutines=[wrok]"], "Each for this reason:\nUnknown subroutine 'wrok'"),
+        (["mode.subroutines=[wrok],[rset]"], "Job 1 (mode=toy mode.subroutines=[rset]): Unknown subroutine 'rset'"),
+        (["seed=1,2", "mode.scheduler=null"], "2 of 2 jobs failed.\nEach for this reason:\nThe mode names no sched"),
         (["hpo=gird"], "Unknown option of 'hpo' 'gird'"),
         (["sed=1,2"], "Unknown config key 'sed'. Did you mean 'seed'"),
         (["seed=interval(1,2)"], "does not support sweep type"),
