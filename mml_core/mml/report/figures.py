@@ -11,6 +11,8 @@ _PANEL_WIDTH, _PANEL_HEIGHT = 360, 220  # pixels, without margins
 _LEFT, _TOP, _GAP, _BOTTOM = 60, 40, 70, 40
 _CELL = 46
 _LONGEST_NAME = 24  # characters
+# Classes beyond which a matrix is only numbers: nobody could read the figure, and it grows with their square.
+MOST_CLASSES = 100
 
 
 def curves_svg(title: str, rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> str:
@@ -67,7 +69,7 @@ def _panel(rows: Sequence[Mapping[str, Any]], metric: str, left: float) -> str:
             for position, value in points
         ]
         parts.append(_line(places, _COLOURS[split]))
-        parts.append(_text(left + _PANEL_WIDTH - 6, _TOP + 16 * (number + 1), split, "end", _COLOURS[split]))
+        parts.append(_text(left + _PANEL_WIDTH - 40 * number, _TOP - 8, split, "end", _COLOURS[split]))
     return "".join(parts)
 
 

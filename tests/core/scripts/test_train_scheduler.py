@@ -178,6 +178,14 @@ def test_the_confusion_matrix_agrees_with_the_predictions(stripes: Path, tmp_pat
     assert found["classes"] == ["class_0", "class_1", "class_2"]
 
 
+def test_a_matrix_too_large_to_read_is_not_drawn(tmp_path: Path) -> None:
+    make_task(tmp_path / "data", "many", classes=101, per_class=5, test_per_class=1, size=(8, 8))
+    overrides = ("task=many", "mode.subroutines=[train,test]", "trainer.max_epochs=1", "sampling.batch_size=101")
+    paths = train(tmp_path, *overrides).get_struct("many").paths
+    assert "confusion_fold_0" in paths
+    assert "confusion_fold_0_plot" not in paths
+
+
 def test_the_curves_have_every_epoch(stripes: Path, tmp_path: Path) -> None:
     scheduler = train(tmp_path, "task=stripes")
     found = json.loads(scheduler.get_struct("stripes").paths["curves_fold_0"].read_text())

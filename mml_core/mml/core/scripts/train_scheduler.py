@@ -21,7 +21,7 @@ from mml.core.scripts.base_scheduler import AbstractBaseScheduler
 from mml.core.scripts.exceptions import MMLError, MMLMisconfigurationException
 from mml.core.scripts.model_storage import ModelStorage
 from mml.core.scripts.utils import atomic_write
-from mml.report.figures import curves_svg, matrix_svg
+from mml.report.figures import MOST_CLASSES, curves_svg, matrix_svg
 from mml.report.training import show_training
 
 if TYPE_CHECKING:
@@ -122,8 +122,9 @@ class TrainScheduler(AbstractBaseScheduler):
             classes = [struct.idx_to_class[index] for index in range(struct.num_classes)]
             content = {"task": task, "fold": fold, "split": "test", "classes": classes, "matrix": matrix}
             self._store_json(struct, f"confusion_fold_{fold}", content)
-            figure = matrix_svg(f"{task}, fold {fold}, test", classes, matrix)
-            self._store_figure(struct, f"confusion_fold_{fold}", figure)
+            if len(classes) <= MOST_CLASSES:
+                figure = matrix_svg(f"{task}, fold {fold}, test", classes, matrix)
+                self._store_figure(struct, f"confusion_fold_{fold}", figure)
         earlier = [entry for entry in storage.metrics if entry.get("split") != DataSplit.TEST]
         self._update(struct, storage, metrics=[*earlier, {"split": DataSplit.TEST.value, **values}])
 
