@@ -1,3 +1,9 @@
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +80,12 @@ def test_a_size_that_fails_only_in_the_network_is_refused() -> None:
         build("inception_v3", size=8)
 
 
+@pytest.mark.parametrize("name", ["gcvit_xxtiny", "nest_tiny", "sebotnet33ts_256"])
+def test_a_size_that_the_network_can_not_be_built_for_is_refused(name: str) -> None:
+    with pytest.raises(MMLMisconfigurationException, match=rf"arch\.name={name} can't be built for images of \(8, 8\)"):
+        build(name, size=8)
+
+
 def test_missing_weights_name_the_switch_and_the_file(offline: Path) -> None:
     with pytest.raises(MissingWeightsError) as caught:
         build("resnet18", pretrained=True)
@@ -87,13 +99,49 @@ def test_nobody_is_asked_when_the_hub_is_told_to_be_offline(offline: Path, monke
         build("resnet18", pretrained=True)
 
 
+@pytest.fixture
+def empty_server() -> Iterator[str]:
+    """Run a server that has nothing, and return its address."""
+
+    class Empty(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_error(404)
+
+        do_GET = do_HEAD
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Empty) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_weights_that_a_server_does_not_have_are_missing(empty_server: str, tmp_path: Path) -> None:
+    code = """
+from mml.core.models.timm import TimmModel
+try:
+    TimmModel(in_chans=3, image_size=(32, 32), name="test_resnet")
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    env = {**os.environ, "HF_ENDPOINT": empty_server, "HF_HOME": str(tmp_path)}
+    child = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert child.stdout.startswith("MissingWeightsError Pretrained weights of arch.name=test_resnet")
+    assert "arch.pretrained=false" in child.stdout
+
+
 def test_a_network_without_published_weights_is_told(offline: Path) -> None:
     name = next(name for name in timm.list_models() if not timm.is_model_pretrained(name))
     with pytest.raises(MMLMisconfigurationException, match=rf"Nobody published weights of arch\.name={name}"):
         build(name, pretrained=True)
 
 
-def test_weights_fetched_earlier_are_taken_without_a_network(offline: Path) -> None:
+@pytest.mark.parametrize(("file", "store"), [("model.safetensors", save_file), ("pytorch_model.bin", torch.save)])
+def test_weights_fetched_earlier_are_taken_without_a_network(offline: Path, file: str, store: Any) -> None:
     source = timm.get_pretrained_cfg(SMALL)
     assert source is not None
     folder = offline / f"models--{source.hf_hub_id.replace('/', '--')}"
@@ -101,9 +149,23 @@ def test_weights_fetched_earlier_are_taken_without_a_network(offline: Path) -> N
     (folder / "snapshots" / "abc").mkdir(parents=True)
     (folder / "refs").mkdir()
     (folder / "refs" / "main").write_text("abc")
-    save_file(state, folder / "snapshots" / "abc" / "model.safetensors")
+    store(state, folder / "snapshots" / "abc" / file)
     model = build(pretrained=True)
     torch.testing.assert_close(model.state_dict()["backbone.0.bn1.weight"], state["bn1.weight"])
+
+
+def test_weights_fetched_from_elsewhere_are_taken_without_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    source = timm.get_pretrained_cfg("legacy_seresnet18")
+    assert source is not None
+    file = tmp_path / "torch" / "hub" / "checkpoints" / source.url.rpartition("/")[2]
+    file.parent.mkdir(parents=True)
+    state = published("legacy_seresnet18", 0.5)
+    torch.save(state, file)
+    model = build("legacy_seresnet18", pretrained=True)
+    torch.testing.assert_close(model.state_dict()["backbone.0.layer0.bn1.weight"], state["layer0.bn1.weight"])
 
 
 def test_a_checkpoint_in_timms_names_is_taken(tmp_path: Path) -> None:

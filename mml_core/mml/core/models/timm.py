@@ -90,7 +90,9 @@ def _size_settings(name: str, image_size: tuple[int, int]) -> dict[str, Any]:
 def _create(name: str, settings: dict[str, Any]) -> nn.Module:
     try:
         network: nn.Module = timm.create_model(name, **settings)
-    except (AssertionError, TypeError, ValueError) as error:
+    except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, RuntimeError) and settings.get("pretrained"):
+            raise  # it may be the weights that do not fit
         size = settings.get("img_size")
         msg = f"arch.name={name} can't be built{f' for images of {size} pixels' if size else ''}: {error}."
         raise MMLMisconfigurationException(msg) from error
