@@ -101,11 +101,9 @@ def _name_fault(base: str, tags: list[str]) -> str | None:
         return "it holds '..'"
     if token := next((token for token in RESERVED_TOKENS if token in whole), None):
         return f"'{token}' is a token of path templates"
-    if len(whole.encode()) > 100:
-        return "it is longer than 100 bytes"
     if not _NAME.fullmatch(base) or not all(_TAGGED.fullmatch(tag) for tag in tags):
         return "it holds a character that paths, overrides or sweeps would misread, or starts with one"
-    return None
+    return "it is longer than 100 bytes" if len(whole) > 100 else None
 
 
 def decode_description(

@@ -19,6 +19,8 @@ from mml.core.scripts.utils import atomic_write
 TASKS_FOLDER = "tasks"
 INDEX_FILE = ".index.json"
 _VERSION = 2
+# Time stamps of files move in steps, on Linux of up to 10 ms.
+_TICK_NS = 50_000_000
 
 
 class SampleCounts(NamedTuple):
@@ -69,6 +71,8 @@ class TaskIndex:
         self.folder = data_path / TASKS_FOLDER
         self._cache_file = self.folder / INDEX_FILE
         self._entries: dict[str, _Entry] | None = None
+        self._sure_until = 0
+        self._read_here: set[str] = set()
 
     def names(self) -> list[str]:
         """Return the names of all tasks, sorted. Hidden folders and folders without a description are no tasks."""
@@ -76,7 +80,9 @@ class TaskIndex:
 
     def has(self, name: str) -> bool:
         """Tell whether there is a task of this name."""
-        return bool(name) and "/" not in name and not name.startswith(".") and self.description_file(name).is_file()
+        visible = bool(name) and "/" not in name and name[0] != "."
+        # Unlike a Path, this takes names that no file could have.
+        return visible and os.path.isfile(self.description_file(name))  # noqa: PTH113
 
     def description_file(self, name: str) -> Path:
         """Return the path of a task's description."""
@@ -93,7 +99,8 @@ class TaskIndex:
             fix = f"Create it first: mml create task={name}, with mode.source=<folder> for images of your own."
             raise UnknownNameError(name, kind="task", known=self.names(), fix=fix)
         stat = self.description_file(name).stat()
-        return self._header(name, (stat.st_mtime_ns, stat.st_size))
+        state = stat.st_mtime_ns, stat.st_size
+        return self._decode(name, self._current(name, state) or self._read(name, state))
 
     def counts(self, name: str) -> SampleCounts:
         """Return how many samples a task has.
@@ -114,12 +121,15 @@ class TaskIndex:
         faults = self._refresh(states)
         entries = self._load()
         for name in sorted(states):
-            yield name, faults[name] if name in faults else self._decode(name, entries[name])
+            try:
+                yield name, faults[name] if name in faults else self._decode(name, entries[name])
+            except TaskDescriptionError as error:
+                yield name, error
 
     def _refresh(self, states: dict[str, tuple[int, int]]) -> dict[str, TaskDescriptionError]:
         """Make the cache hold exactly the tasks of `states`; return the errors of those that can't be read."""
         entries = self._load()
-        stale = [name for name, entry in entries.items() if states.get(name) != (entry.mtime_ns, entry.size)]
+        stale = [name for name in entries if self._current(name, states.get(name)) is None]
         for name in stale:
             del entries[name]
         faults = {}
@@ -149,16 +159,24 @@ class TaskIndex:
             return {}
         return states
 
-    def _header(self, name: str, state: tuple[int, int]) -> TaskHeader:
+    def _current(self, name: str, state: tuple[int, int] | None) -> _Entry | None:
+        """Return the entry of a task if it was read from a file in this state."""
         entry = self._load().get(name)
         if entry is None or (entry.mtime_ns, entry.size) != state:
-            entry = self._read(name, state)
-        return self._decode(name, entry)
+            return None
+        # A file changed twice within a tick of the clock has one time stamp, so times near the cache's prove nothing.
+        return entry if entry.mtime_ns < self._sure_until or name in self._read_here else None
 
     def _decode(self, name: str, entry: _Entry) -> TaskHeader:
+        """Return the header of a task, from its entry or, if that is damaged, from its file."""
         # The place is wanted in a message alone, and a Path for each of thousands of tasks is slow.
         place = f"{self.folder}/{name}/{DESCRIPTION_FILE}"
-        header: TaskHeader = decode_description(entry.header, place, TaskHeader)
+        header: TaskHeader
+        with suppress(TaskDescriptionError):
+            header = decode_description(entry.header, place, TaskHeader)
+            if header.name == name:
+                return header
+        header = decode_description(self._read(name, (entry.mtime_ns, entry.size)).header, place, TaskHeader)
         return header
 
     def _read(self, name: str, state: tuple[int, int]) -> _Entry:
@@ -175,13 +193,16 @@ class TaskIndex:
             raise TaskDescriptionError(msg)
         entry = _Entry(*state, msgspec.Raw(msgspec.json.encode(header)), samples.counts())
         self._load()[name] = entry
+        self._read_here.add(name)
         return entry
 
     def _load(self) -> dict[str, _Entry]:
         if self._entries is None:
             self._entries = {}
             with suppress(OSError, ValueError):
-                cache = msgspec.json.decode(self._cache_file.read_bytes(), type=_Cache)
+                with self._cache_file.open("rb") as file:
+                    self._sure_until = os.fstat(file.fileno()).st_mtime_ns - _TICK_NS
+                    cache = msgspec.json.decode(file.read(), type=_Cache)
                 self._entries = cache.entries if cache.version == _VERSION else {}
         return self._entries
 

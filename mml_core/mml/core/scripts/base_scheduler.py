@@ -1,5 +1,6 @@
 """AbstractBaseScheduler: what every mode subclasses. A subclass plans steps; recording and resuming is done for it."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -234,7 +235,7 @@ def _pivot(cfg: DictConfig, task_list: list[str]) -> str | None:
 def _make_file_manager(cfg: DictConfig) -> MMLFileManager:
     """Replace the file manager of an earlier scheduler by that of this config."""
     proj = str(cfg.proj)
-    if not proj or proj[0] == "." or any(sign in proj for sign in "/\\#\0") or len(proj.encode()) > _LONGEST_NAME:
+    if not proj or proj[0] == "." or any(sign in proj for sign in "/\\#\0") or len(os.fsencode(proj)) > _LONGEST_NAME:
         msg = (
             f"proj='{proj}' can't be the name of a project: it becomes a visible folder. Use letters, digits, '_', '-' "
             f"and, inside, '.'; at most {_LONGEST_NAME} bytes."
