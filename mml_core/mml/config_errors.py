@@ -46,9 +46,12 @@ def _explained(error: HydraException | OmegaConfBaseException, loader: MMLConfig
 def own_cause(error: BaseException) -> MMLError | None:
     """Return the error of mml that is the cause of what Hydra or OmegaConf wrapped around it."""
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, MMLError):
+    # OmegaConf raises errors whose causes run in a circle.
+    seen: set[int] = set()
+    while cause is not None and not isinstance(cause, MMLError) and id(cause) not in seen:
+        seen.add(id(cause))
         cause = cause.__cause__ or cause.__context__
-    return cause
+    return cause if isinstance(cause, MMLError) else None
 
 
 def unknown_key_error(key: str, keys: Iterable[str]) -> UnknownNameError:
