@@ -7,7 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mml.config_errors import dotted_keys, explain, unknown_key_error
+from mml.config_errors import dotted_keys, explain, own_cause, unknown_key_error
 from mml.config_loading import CONFIG_NAME, MMLConfigLoader, make_hydra
 from mml.core.scripts.exceptions import MMLError, MMLMisconfigurationException, TaskNameError, UnknownNameError
 
@@ -129,6 +129,14 @@ def test_other_errors_are_none_of_its_business(loader: MMLConfigLoader, error: E
     with pytest.raises(type(error)) as caught:
         raise error
     assert explain(caught.value, loader) is None
+
+
+def test_errors_that_are_causes_of_one_another_come_to_an_end() -> None:
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__context__ = second, first
+    assert own_cause(first) is None
+    second.__context__ = wanted = TaskNameError("mine")
+    assert own_cause(first) is wanted
 
 
 def test_dotted_keys_are_those_of_nodes_and_leaves() -> None:
