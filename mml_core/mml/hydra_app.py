@@ -23,6 +23,7 @@ from mml.sweeping import Jobs
 
 VERBS = ("help", CONTINUE)
 MULTIRUN = "hydra.mode=MULTIRUN"
+_WHICH_MODE = "Which mode? Say it first, e.g. `mml train ...` or `mml info ...`; `mml --help` lists the modes."
 
 
 def run_words(words: Sequence[str]) -> None:
@@ -127,21 +128,26 @@ def check_flags(flags: argparse.Namespace) -> None:
     """
     jobs = ("run", "multirun", "cfg", "info", "hydra_help")
     asked = [f"--{job.replace('_', '-')}" for job in jobs if getattr(flags, job)]
-    fault = None
-    if len(asked) > 1:
-        fault = f"{' and '.join(asked)} can't be asked for at once. Leave one of them out."
-    elif flags.resolve and not flags.cfg:
-        fault = "--resolve belongs to --cfg. Leave it out, or add --cfg job."
-    elif flags.package and not flags.cfg:
-        fault = "--package belongs to --cfg. Leave it out, or add --cfg job."
-    elif flags.experimental_rerun:
-        fault = "--experimental-rerun is not for mml, which keeps the config of every run: use `mml continue <run>`."
-    elif find_continue(flags.overrides) is not None:
-        fault = _continue_fault(flags)
-    elif asked in ([], ["--run"], ["--multirun"]) and flags.config_name is None and not _has_mode(flags.overrides):
-        fault = "Which mode? Say it first, e.g. `mml train ...` or `mml info ...`; `mml --help` lists the modes."
-    if fault:
+    if fault := _flag_fault(flags, asked):
         raise MMLMisconfigurationException(fault)
+
+
+def _flag_fault(flags: argparse.Namespace, asked: list[str]) -> str | None:
+    if len(asked) > 1:
+        return f"{' and '.join(asked)} can't be asked for at once. Leave one of them out."
+    if flags.experimental_rerun:
+        return "--experimental-rerun is not for mml, which keeps the config of every run: use `mml continue <run>`."
+    for flag in ("resolve", "package"):
+        if getattr(flags, flag) and not flags.cfg:
+            return f"--{flag} belongs to --cfg. Leave it out, or add --cfg job."
+    if find_continue(flags.overrides) is not None:
+        return _continue_fault(flags)
+    return None if flags.config_name or not _starts(asked) or _has_mode(flags.overrides) else _WHICH_MODE
+
+
+def _starts(asked: list[str]) -> bool:
+    """Tell whether flags ask for a run, not for a look at a config."""
+    return asked in ([], ["--run"], ["--multirun"])
 
 
 def _continue_fault(flags: argparse.Namespace) -> str | None:

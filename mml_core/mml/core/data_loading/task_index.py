@@ -146,18 +146,13 @@ class TaskIndex:
     def _scan(self) -> dict[str, tuple[int, int]]:
         """Return name -> (mtime in ns, size) of all descriptions."""
         states = {}
-        try:
-            with os.scandir(self.folder) as folders:
-                for folder in folders:
-                    if folder.name[0] == ".":
-                        continue
-                    # One stat per task, and no check that the entry is a folder: the stat fails if it is not.
-                    with suppress(OSError):
-                        stat = os.stat(f"{folder.path}/{DESCRIPTION_FILE}")  # noqa: PTH116 # a Path per task is slow
-                        states[folder.name] = (stat.st_mtime_ns, stat.st_size)
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
-        return states
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder) as folders:
+            for folder in folders:
+                # One stat per task, and no check that the entry is a folder: the stat fails if it is not.
+                with suppress(OSError):
+                    stat = os.stat(f"{folder.path}/{DESCRIPTION_FILE}")  # noqa: PTH116 # a Path per task is slow
+                    states[folder.name] = (stat.st_mtime_ns, stat.st_size)
+        return {name: state for name, state in states.items() if name[0] != "."}
 
     def _current(self, name: str, state: tuple[int, int] | None) -> _Entry | None:
         """Return the entry of a task if it was read from a file in this state."""

@@ -127,12 +127,12 @@ def _by_age(folder: Path) -> str:
 
 def _all_run_folders(results_root: Path) -> Iterator[Path]:
     try:
-        with os.scandir(results_root) as projects:
-            for project in projects:
-                if project.is_dir() and project.name[0] != ".":
-                    yield from run_folders(Path(project.path))
+        with os.scandir(results_root) as entries:
+            projects = [Path(entry.path) for entry in entries if entry.is_dir() and entry.name[0] != "."]
     except (FileNotFoundError, NotADirectoryError):
         return
+    for project in projects:
+        yield from run_folders(project)
 
 
 def _state(record: RunRecord) -> str:

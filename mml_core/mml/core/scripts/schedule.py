@@ -120,26 +120,28 @@ _PARAM_FIX = (
 
 def _plain(value: Any, where: str) -> Any:
     """Return the JSON value (or path) behind a param, or refuse it."""
-    plain: Any
+    match value:
+        case list():
+            return [_plain(item, where) for item in value]
+        case dict() if value.keys() != {PATH_MARK} and all(isinstance(key, str) for key in value):
+            return {str.__str__(key): _plain(item, where) for key, item in value.items()}
+        case ListConfig() | DictConfig():
+            return _plain(OmegaConf.to_container(value, resolve=True), where)
+    return _plain_scalar(value, where)
+
+
+def _plain_scalar(value: Any, where: str) -> Any:
     match value:
         case None | bool() | Path():
-            plain = value
+            return value
         case int() if _LEAST <= value <= _MOST:
-            plain = int(value)
+            return int(value)
         case float() if math.isfinite(value):
-            plain = float(value)
+            return float(value)
         case str():
-            plain = str.__str__(value)
-        case list():
-            plain = [_plain(item, where) for item in value]
-        case dict() if value.keys() != {PATH_MARK} and all(isinstance(key, str) for key in value):
-            plain = {str.__str__(key): _plain(item, where) for key, item in value.items()}
-        case ListConfig() | DictConfig():
-            plain = _plain(OmegaConf.to_container(value, resolve=True), where)
-        case _:
-            msg = f"Value {value!r} of type {type(value).__name__}, {where}, can't be journaled. {_PARAM_FIX}"
-            raise PlanError(msg)
-    return plain
+            return str.__str__(value)
+    msg = f"Value {value!r} of type {type(value).__name__}, {where}, can't be journaled. {_PARAM_FIX}"
+    raise PlanError(msg)
 
 
 def _portable(value: Any, roots: PathRoots) -> Any:

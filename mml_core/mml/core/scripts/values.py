@@ -20,29 +20,31 @@ def plain_value(value: Any, what: str) -> Any:
     Raises:
         MMLError: it is anything else; names it.
     """
-    plain: Any
+    match value:
+        case list() | tuple():
+            return [plain_value(item, what) for item in value]
+        case dict() if value.keys() != {_FLOAT_MARK} and all(map(_is_text, value)):
+            return {str.__str__(key): plain_value(item, what) for key, item in value.items()}
+        case _ if is_single(value):
+            return plain_value(value.item(), what)
+    return _plain_scalar(value, what)
+
+
+def _plain_scalar(value: Any, what: str) -> Any:
     match value:
         case None | bool():
-            plain = value
+            return value
         case int() if _LEAST <= value <= _MOST:
-            plain = int(value)
+            return int(value)
         case float():
-            plain = float(value) if math.isfinite(value) else {_FLOAT_MARK: str(float(value))}
+            return float(value) if math.isfinite(value) else {_FLOAT_MARK: str(float(value))}
         case str() if is_encodable(value):
-            plain = str.__str__(value)
-        case list() | tuple():
-            plain = [plain_value(item, what) for item in value]
-        case dict() if value.keys() != {_FLOAT_MARK} and all(map(_is_text, value)):
-            plain = {str.__str__(key): plain_value(item, what) for key, item in value.items()}
-        case _ if is_single(value):
-            plain = plain_value(value.item(), what)
-        case _:
-            msg = (
-                f"Value {value!r} of type {type(value).__name__} can't be journaled as {what}. It has to be JSON: "
-                "a number of at most 64 bits, text, boolean, None, or lists and dicts (with text keys) of those."
-            )
-            raise MMLError(msg)
-    return plain
+            return str.__str__(value)
+    msg = (
+        f"Value {value!r} of type {type(value).__name__} can't be journaled as {what}. It has to be JSON: "
+        "a number of at most 64 bits, text, boolean, None, or lists and dicts (with text keys) of those."
+    )
+    raise MMLError(msg)
 
 
 def restored_value(value: Any) -> Any:
