@@ -12,7 +12,7 @@ from mml.core.data_loading.cleanup import (
     wanted_kinds,
 )
 from mml.core.data_loading.path_templates import PathTemplate, make_template
-from mml.core.scripts.exceptions import UnknownNameError
+from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
 
 TEMPLATES = {
     key: make_template(key, path, numbered, False, None)
@@ -176,3 +176,13 @@ def test_a_folder_goes_with_all_that_is_in_it(tmp_path: Path) -> None:
     write(tmp_path / "folder" / "deep" / "file", owner=None)
     remove(tmp_path / "folder")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", ["no", "off", 0, 1, "", [True]])
+def test_a_wish_that_is_neither_true_nor_false_is_refused(value: object) -> None:
+    with pytest.raises(MMLMisconfigurationException, match=r"reuse\.clean_up\.plots=.* is neither true nor false"):
+        wanted_kinds({"plots": value}, TEMPLATES)
+
+
+def test_a_kind_that_is_not_decided_on_stays() -> None:
+    assert wanted_kinds({"plots": None}, TEMPLATES) == []

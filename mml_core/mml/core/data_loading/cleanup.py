@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mml.core.data_loading.claims import CLAIMS_FOLDER, claim_owner, release
 from mml.core.data_loading.path_templates import PathTemplate
-from mml.core.scripts.exceptions import UnknownNameError
+from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
 from mml.core.scripts.utils import unfinished_writes
 
 
@@ -63,10 +63,14 @@ def wanted_kinds(config: Mapping[str, Any], templates: Mapping[str, PathTemplate
 
     Raises:
         UnknownNameError: a key that no template has.
+        MMLMisconfigurationException: a value that is neither true nor false, e.g. the text `no`.
     """
-    for key in config:
+    for key, value in config.items():
         if key not in templates:
             raise UnknownNameError(key, kind="key in reuse.clean_up", known=templates)
+        if value is not None and not isinstance(value, bool):
+            msg = f"reuse.clean_up.{key}={value} is neither true nor false, and what is removed can't be brought back."
+            raise MMLMisconfigurationException(msg)
     return [key for key, value in config.items() if value]
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from mml.core.data_loading import claims, cleanup, reuse
 from mml.core.data_loading.path_templates import GLOBAL_REUSABLE, PathTemplate, make_template, numbers_taken
+from mml.core.data_loading.task_description import RESERVED_TOKENS
 from mml.core.data_loading.task_index import TaskIndex
 from mml.core.data_loading.task_struct import TaskStruct
 from mml.core.scripts.exceptions import PathTemplateError, UnknownNameError
@@ -17,6 +18,7 @@ from mml.core.scripts.portable_paths import PathRoots
 from mml.core.scripts.utils import Singleton, unfinished_writes
 
 TEMP_FOLDER = "temp"
+_LONGEST_NAME = 200
 
 
 def _core_templates() -> dict[str, PathTemplate]:
@@ -205,7 +207,7 @@ class MMLFileManager(metaclass=Singleton):
     def remove_own(self, path: Path) -> None:
         """Remove a file of this run: one in its temporary folder, or one that it claimed. Others stay."""
         if path.is_relative_to(self.temp_path):
-            cleanup.remove(path)
+            cleanup.remove_with_claim(path)
         else:
             claims.remove_claimed(path, self._numbering.owner, cleanup.remove)
 
@@ -267,18 +269,37 @@ class MMLFileManager(metaclass=Singleton):
 
 def _check_request(template: PathTemplate, obj: Any, task_name: str | None, file_name: str | None) -> None:
     """Refuse a request that would end in a wrong path."""
-    fault = None
-    if template.obj_cls is not None and obj is not None and not isinstance(obj, template.obj_cls):
-        fault = f"it stores {template.obj_cls.__name__} objects, not {type(obj).__name__}"
-    elif template.per_task and not task_name:
-        fault = "its path needs a task_name"
-    elif template.per_file_name and not file_name:
-        fault = "its path needs a file_name, e.g. 'values.csv'"
-    elif file_name and not template.per_file_name:
-        fault = f"its path {template.path} has no place for file_name='{file_name}'"
+    fault = _object_fault(template, obj) or _missing_name(template, task_name, file_name)
     for kind, name in (("task_name", task_name), ("file_name", file_name)):
-        if name and (name in (".", "..") or "/" in name or "\\" in name or "\0" in name):
-            fault = f"{kind}='{name}' can't be part of a path"
+        if name and (reason := _name_fault(name)):
+            fault = f"{kind}='{name}' can't be part of a path: {reason}"
     if fault:
         msg = f"No path for key '{template.key}': {fault}."
         raise PathTemplateError(msg)
+
+
+def _object_fault(template: PathTemplate, obj: Any) -> str | None:
+    if template.obj_cls is None or obj is None or isinstance(obj, template.obj_cls):
+        return None
+    return f"it stores {template.obj_cls.__name__} objects, not {type(obj).__name__}"
+
+
+def _missing_name(template: PathTemplate, task_name: str | None, file_name: str | None) -> str | None:
+    if template.per_task and not task_name:
+        return "its path needs a task_name"
+    if template.per_file_name and not file_name:
+        return "its path needs a file_name, e.g. 'values.csv'"
+    if file_name and not template.per_file_name:
+        return f"its path {template.path} has no place for file_name='{file_name}'"
+    return None
+
+
+def _name_fault(name: str) -> str | None:
+    if name in (".", "..", claims.CLAIMS_FOLDER):
+        return "it is a name of the file system or of mml itself"
+    if any(sign in name for sign in "/\\\0"):
+        return "it holds a separator"
+    if token := next((token for token in RESERVED_TOKENS if token in name), None):
+        return f"'{token}' is a token of path templates"
+    # A number, and what an unfinished write has in front and behind, have to fit in, too.
+    return f"it is longer than {_LONGEST_NAME} bytes" if len(os.fsencode(name)) > _LONGEST_NAME else None

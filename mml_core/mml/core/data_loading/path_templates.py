@@ -11,7 +11,11 @@ from mml.core.scripts.utils import did_you_mean
 GLOBAL_REUSABLE = "global"
 ROOT_TOKENS = ("PROJ_PATH", "TEMP_PATH")
 _DIGITS = 4
-_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+# Runs, and the claims beside every file.
+_RESERVED_FOLDERS = ("runs", ".claims")
+_SUFFIX = re.compile(r"(\.[A-Za-z][A-Za-z0-9]{0,11})?\.(gz|bz2|xz|zst|lz4)$|\.[A-Za-z][A-Za-z0-9]{0,11}$")
+_MISSPELT = re.compile(r"(TASK|FILE|PROJ|TEMP)[_-]?(NAME|PATH)S?|(?i:(task|file|proj|temp)[_-](name|path)s?)")
+_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
 
 class PathTemplate(NamedTuple):
@@ -59,11 +63,11 @@ class PathTemplate(NamedTuple):
         head, tail = list(self.path.parts[1:-1]), self.path.parts[-1]
         stem, suffix = _split_suffix(tail)
         # The suffix of a file name is part of FILE_NAME, so it stands behind the number.
-        number = rf"_(?P<number>\d{{{_DIGITS},}})" if self.numbered else ""
+        number = rf"_(?P<number>[0-9]{{{_DIGITS},}})" if self.numbered else ""
         free = r"(?:\.[^/]*)?" if self.per_file_name and "FILE_NAME" in tail else ""
         last = _token_pattern(stem) + number + re.escape(suffix) + free
         text = "/".join([*(_token_pattern(part) for part in head), last])
-        return re.compile(_once(_once(text, "task"), "file"))
+        return re.compile(text)
 
 
 def number_path(path: Path, number: int) -> Path:
@@ -75,7 +79,7 @@ def number_path(path: Path, number: int) -> Path:
 def numbers_taken(path: Path, names: list[str]) -> list[int]:
     """Return the numbers that `names`, files beside `path`, already use. Names of any other form are ignored."""
     stem, suffix = _split_suffix(path.name)
-    pattern = re.compile(rf"{re.escape(stem)}_(\d{{{_DIGITS},}}){re.escape(suffix)}")
+    pattern = re.compile(rf"{re.escape(stem)}_([0-9]{{{_DIGITS},}}){re.escape(suffix)}")
     return [int(match[1]) for name in names if (match := pattern.fullmatch(name))]
 
 
@@ -95,8 +99,9 @@ def make_template(
 
 
 def _fault(template: PathTemplate) -> str | None:
-    if not _KEY.fullmatch(str(template.key)):
-        return "a key is made of letters, digits, '_', '-' and '.'"
+    key: Any = template.key
+    if not isinstance(key, str) or not _KEY.fullmatch(key) or key == "clean_up":
+        return "a key is made of letters, digits, '_' and '-', as it is typed in reuse.<key>, beside reuse.clean_up"
     obj_cls: Any = template.obj_cls
     if not isinstance(obj_cls, type | None):
         return f"obj_cls has to be a class or None, not {template.obj_cls!r}"
@@ -109,8 +114,10 @@ def _path_fault(path: PurePosixPath) -> str | None:
         return f"it has to start with one of {', '.join(ROOT_TOKENS)}"
     if len(parts) < 2:
         return "it names no file below the first token"
-    if ".." in parts:
-        return "it holds '..'"
+    if ".." in parts or "\0" in str(path):
+        return "it holds '..' or a zero byte"
+    if taken := next((name for name in _RESERVED_FOLDERS if name in (parts[1], parts[-1])), None):
+        return f"'{taken}' is a folder of mml's own"
     return _token_fault("/".join(parts[1:]))
 
 
@@ -120,13 +127,13 @@ def _token_fault(text: str) -> str | None:
     if text.count("TASK_NAME") > 1 or text.count("FILE_NAME") > 1:
         return "a token stands in it twice"
     rest = text.replace("TASK_NAME", "").replace("FILE_NAME", "")
-    if misspelt := re.search(r"(TASK|FILE|PROJ|TEMP)[_-]?(NAME|PATH)S?", rest, re.IGNORECASE):
+    if misspelt := _MISSPELT.search(rest):
         return f"'{misspelt[0]}' is no token. {did_you_mean(misspelt[0].upper(), RESERVED_TOKENS).rstrip('?')}"
     return None
 
 
 def _reuse_fault(template: PathTemplate) -> str | None:
-    if template.reusable not in (True, False, GLOBAL_REUSABLE):
+    if not isinstance(template.reusable, bool) and template.reusable != GLOBAL_REUSABLE:
         return f"reusable has to be True, False or '{GLOBAL_REUSABLE}', not {template.reusable!r}"
     if template.reusable is True and not template.per_task:
         return f"files reused per task need TASK_NAME in their path; for one file per project say '{GLOBAL_REUSABLE}'"
@@ -140,8 +147,11 @@ def _reuse_fault(template: PathTemplate) -> str | None:
 
 
 def _split_suffix(name: str) -> tuple[str, str]:
-    """Split `model.tar.gz` into `model` and `.tar.gz`; dots that lead no suffix (`v1.5 run`) stay in the stem."""
-    match = re.search(r"(\.[A-Za-z][A-Za-z0-9]{0,11}){1,2}$", name)
+    """Split `model.tar.gz` into `model` and `.tar.gz`, `task.v2.json` into `task.v2` and `.json`.
+
+    Dots that lead no suffix (`v1.5 run`) stay in the stem.
+    """
+    match = _SUFFIX.search(name)
     cut = match.start() if match and match.start() > 0 else len(name)
     return name[:cut], name[cut:]
 
@@ -149,9 +159,3 @@ def _split_suffix(name: str) -> tuple[str, str]:
 def _token_pattern(part: str) -> str:
     escaped = re.escape(part)
     return escaped.replace("TASK_NAME", r"(?P<task>[^/]+)").replace("FILE_NAME", r"(?P<file>[^/]+?)")
-
-
-def _once(text: str, group: str) -> str:
-    """Keep the first group of a name and let later ones refer to it."""
-    first, mark, rest = text.partition(f"(?P<{group}>")
-    return first + mark + re.sub(rf"\(\?P<{group}>[^)]*\)", f"(?P={group})", rest)

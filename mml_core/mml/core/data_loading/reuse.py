@@ -47,7 +47,8 @@ def parse_reuse(config: Mapping[str, Any], templates: Mapping[str, PathTemplate]
         UnknownNameError: a key that no template has.
         ReuseError: a key whose files can't be reused, or a value that names no project.
     """
-    wanted = {key: as_list(value) for key, value in config.items() if key != CLEAN_UP and value not in (None, False)}
+    asked = {key: as_list(value) for key, value in config.items() if key != CLEAN_UP and value is not False}
+    wanted = {key: texts for key, texts in asked.items() if texts}
     reusable = [key for key, template in templates.items() if template.reusable]
     for key in wanted:
         if key not in templates:
@@ -75,7 +76,7 @@ def find_files(template: PathTemplate, source: ReuseSource, results_root: Path, 
     """Return the files of a kind in a project, oldest first; with a number, only that one."""
     path = template.fill(results_root / source.project, task, None)
     if not template.numbered:
-        return [path] if path.exists() else []
+        return [path] if source.number is None and path.exists() else []
     numbers = [source.number] if source.number is not None else sorted(numbers_taken(path, _names(path.parent)))
     return [numbered for number in numbers if (numbered := number_path(path, number)).exists()]
 
