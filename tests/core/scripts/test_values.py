@@ -84,7 +84,7 @@ def test_relatives_of_json_values_become_plain(value: Any, plain: Any) -> None:
         {"$float": "a text of the user"},
         math,
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_anything_else_is_refused_by_name(value: Any) -> None:
     with pytest.raises(MMLError, match="can't be journaled as return_value of step work"):
