@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from mml.config_loading import CONFIG_NAME, MMLConfigLoader
+from mml.config_loading import MMLConfigLoader
 from mml.core.scripts.exceptions import MMLError, MMLMisconfigurationException, UnknownNameError
 
 _NOT_FOR_USERS = ("See http", "full_key:", "object_type=", "Config search", "provider=")
@@ -131,7 +131,7 @@ def _known_names(groups: Iterable[Override], loader: MMLConfigLoader) -> set[str
     chosen = [override.input_line or "" for override in groups if not override.is_sweep_override()]
     for overrides in ([*search, *chosen], search):
         with suppress(HydraException, ValueError):
-            cfg = ConfigLoaderImpl.load_configuration(loader, CONFIG_NAME, overrides, RunMode.RUN)
+            cfg = ConfigLoaderImpl.load_configuration(loader, loader.config_name, overrides, RunMode.RUN)
             return {*dotted_keys(_plain(cfg)), *loader.options("", ObjectType.GROUP)}
     return set()
 

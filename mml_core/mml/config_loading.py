@@ -46,6 +46,7 @@ class MMLConfigLoader(ConfigLoaderImpl):
         self.repository.sources = [faster_source(source) for source in self.repository.sources]
         # What is being composed, for messages: with `continue=<run>` it is not what was typed.
         self.composing: tuple[str, ...] = ()
+        self.config_name: str | None = CONFIG_NAME
 
     def load_configuration(
         self,
@@ -71,6 +72,7 @@ class MMLConfigLoader(ConfigLoaderImpl):
             settle(cfg)
             return cfg
 
+        self.config_name = config_name
         overrides = [quote_signs(override) for override in overrides]
         run = find_continue(overrides)
         return compose(overrides) if run is None else continued_config(compose, overrides, run)

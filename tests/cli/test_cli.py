@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,17 +61,26 @@ def test_the_installed_command_is_the_program(tmp_path: Path) -> None:
     assert "Unknown mode 'nope'" in said.stderr
 
 
-def test_a_reader_that_leaves_is_no_failure(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [["help", "mode"], ["info", "--cfg", "job"]])
+def test_a_reader_that_has_left_is_no_failure(tmp_path: Path, words: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
     said = subprocess.run(
-        f"'{sys.executable}' -m mml help mode | head -n 1; exit ${{PIPESTATUS[0]}}",
-        shell=True,
-        executable="/bin/bash",
-        capture_output=True,
+        [sys.executable, "-m", "mml", *words],
+        stdout=writer,
+        stderr=subprocess.PIPE,
         text=True,
         check=False,
         cwd=tmp_path,
     )
-    assert (said.returncode, said.stdout, said.stderr) == (0, "mode\n", "")
+    os.close(writer)
+    assert (said.returncode, said.stderr) == (0, "")
+
+
+def test_what_wants_to_end_the_process_may(mml: Mml, toy_configs: Path) -> None:
+    (toy_configs / "mode" / "leave.yaml").write_text("scheduler:\n  _target_: sys.exit\n")
+    with pytest.raises(SystemExit):
+        mml("leave", "--config-dir", str(toy_configs))
 
 
 def test_modes_of_plugins_are_modes_and_a_broken_plugin_is_named_once_and_skipped(

@@ -79,6 +79,22 @@ def test_options_of_added_folders_are_known(loader: MMLConfigLoader, tmp_path: P
     assert "Did you mean 'mine'" in str(complaint(loader, search, "hpo=mime"))
 
 
+def test_keys_of_another_root_config_are_known(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("budget: 1\n")
+    loader = make_hydra(f"file://{tmp_path}").config_loader
+    with pytest.raises(HydraException) as caught:
+        loader.load_configuration("mine", ["bugdet=2"], RunMode.RUN)
+    assert "Did you mean 'budget'" in str(explain(caught.value, loader))
+
+
+def test_a_tree_that_does_not_compose_at_all_is_told_in_hydras_words(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("defaults:\n  - gone: x\n")
+    loader = make_hydra(f"file://{tmp_path}").config_loader
+    with pytest.raises(HydraException) as caught:
+        loader.load_configuration("mine", ["~gone=y"], RunMode.RUN)
+    assert "gone" in str(explain(caught.value, loader))
+
+
 def test_an_error_of_mml_inside_a_resolver_comes_through(
     loader: MMLConfigLoader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,12 @@ GOOD = "def activate():\n    pass\n"
 def loaded(site: Path) -> tuple[list[PluginReport], list[list[str]], dict[str, list[str]], str]:
     """Load the plugins in `site` in a process of its own; return reports, config folders, hooks and stderr."""
     child = subprocess.run(
-        [sys.executable, "-c", SHOW], env=path_with(site), capture_output=True, text=True, check=True, cwd=site
+        [sys.executable, "-c", SHOW],
+        env={**os.environ, **path_with(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=site,
     )
     reports, folders, hooks = json.loads(child.stdout)
     return [PluginReport(*report) for report in reports], folders, hooks, child.stderr
