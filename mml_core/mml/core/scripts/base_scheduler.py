@@ -189,7 +189,9 @@ class AbstractBaseScheduler(ABC):
         Raises:
             MMLMisconfigurationException: a task has no such fold.
         """
-        return factories.create_datamodule(self.cfg, as_list(task_structs), fold, self.fm, self.step_seed)
+        return factories.create_datamodule(
+            self.cfg, as_list(task_structs), fold, self.fm, self.step_seed, self.progress
+        )
 
     def lightning_tune(
         self,

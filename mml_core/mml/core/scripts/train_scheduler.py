@@ -84,15 +84,15 @@ class TrainScheduler(AbstractBaseScheduler):
         from mml.core.models import fitting
 
         struct = self.get_struct(task)
-        model, datamodule = self.create_model(struct), self._datamodule(self.cfg, struct, fold)
-        trainer = self._trainer(self.cfg, struct, fold)
-        tuned = factories.lightning_tune(self.cfg, trainer, model, datamodule)
+        model, datamodule = self.create_model(struct), self.create_datamodule(struct, fold)
+        trainer = self.create_trainer(metrics_callback=True, name=training_name(task, fold))
+        self.lightning_tune(trainer, model, datamodule)
         fitted = fitting.fit(trainer, model, datamodule, self.mode)
         storage = ModelStorage(
             task=task,
             fold=fold,
             parameters=self.fm.construct_saving_path(model.model, "parameters", task_name=task),
-            pipeline=self._store_pipeline(struct, fold, tuned),
+            pipeline=self._store_pipeline(struct, fold, {**model.overrides, "batch_size": datamodule.batch_size}),
             performance=fitted.performance,
             training_time=round(fitted.seconds, 3),
             created=datetime.now(UTC),
@@ -117,7 +117,7 @@ class TrainScheduler(AbstractBaseScheduler):
             return
         cfg = self._config_of(storage)
         model = self._load(cfg, struct, storage)
-        values = fitting.test(self._trainer(cfg, struct, fold), model, self._datamodule(cfg, struct, fold))
+        values = fitting.test(self._quiet_trainer(cfg), model, self._datamodule(cfg, struct, fold))
         for matrix in model.confusion.values():
             classes = [struct.idx_to_class[index] for index in range(struct.num_classes)]
             content = {"task": task, "fold": fold, "split": "test", "classes": classes, "matrix": matrix}
@@ -142,11 +142,25 @@ class TrainScheduler(AbstractBaseScheduler):
             if not _has_samples(struct, split):
                 logger.warning("Task %s has no %s samples to predict.", task, split)
                 continue
-            batches = fitting.predict(self._trainer(cfg, struct, fold), model, datamodule, split)
+            batches = fitting.predict(self._quiet_trainer(cfg), model, datamodule, split)
             name = f"{split}_fold_{fold}.csv"
             written[split.value] = self.fm.construct_saving_path(None, "predictions", task_name=task, file_name=name)
             write_predictions(written[split.value], struct, batches)
         self._update(struct, storage, predictions={**storage.predictions, **written})
+
+    def create_trainer(
+        self, monitor: str | None = None, metrics_callback: bool = False, *, name: str | None = None
+    ) -> "Trainer":
+        """Return a trainer as every scheduler's, whose curves and temporary files have a name."""
+        return factories.create_trainer(
+            self.cfg,
+            fm=self.fm,
+            progress=self.progress,
+            seed=self.step_seed,
+            monitor=monitor,
+            metrics_callback=metrics_callback,
+            name=name,
+        )
 
     def before_finishing_hook(self) -> None:
         """Return the mean of the monitored value over tasks and folds; of the test metric if nothing was trained."""
@@ -218,15 +232,9 @@ class TrainScheduler(AbstractBaseScheduler):
         )
         raise MMLMisconfigurationException(msg)
 
-    def _trainer(self, cfg: DictConfig, struct: TaskStruct, fold: int) -> "Trainer":
-        return factories.create_trainer(
-            cfg,
-            fm=self.fm,
-            progress=self.progress,
-            seed=self.step_seed,
-            metrics_callback=True,
-            name=training_name(struct.name, fold),
-        )
+    def _quiet_trainer(self, cfg: DictConfig) -> "Trainer":
+        """Return a trainer for a config that keeps and logs nothing."""
+        return factories.create_trainer(cfg, fm=self.fm, progress=self.progress, seed=self.step_seed)
 
     def _datamodule(self, cfg: DictConfig, struct: TaskStruct, fold: int) -> "MultiTaskDataModule":
         return factories.create_datamodule(cfg, [struct], fold, self.fm, self.step_seed, self.progress)
