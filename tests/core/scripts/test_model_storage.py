@@ -139,3 +139,14 @@ def test_time_keeps_its_zone(roots: PathRoots) -> None:
     for created in (CREATED, CREATED.astimezone(UTC)):
         kept = record_from_builtins(record_builtins(model(roots, created=created), roots), roots)
         assert kept.created.isoformat() == created.isoformat()
+
+
+def test_field_of_an_unknown_kind_is_refused(roots: PathRoots) -> None:
+    class Special(ModelStorage):
+        extra: complex = 0j
+
+    path = roots.results / "model.json"
+    model(roots).store(path, roots)
+    path.write_text(path.read_text().replace('"fold"', '"extra": "x", "fold"'))
+    with pytest.raises(MMLError, match="complex can't be part of a record"):
+        Special.from_json(path, roots)

@@ -135,7 +135,7 @@ def test_step_that_imports_torch_first_draws_what_it_draws_in_a_continued_run(tm
             command, capture_output=True, text=True, check=False, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}
         )
         assert child.returncode == 0, child.stderr
-        return json.loads(child.stdout)
+        return json.loads(child.stdout.splitlines()[-1])
 
     whole = run(proj="whole")
     assert run(proj="cut", mode__trap="in 1") is None

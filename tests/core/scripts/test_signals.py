@@ -139,3 +139,27 @@ def test_handler_of_an_embedding_program_comes_back() -> None:
         assert signal.getsignal(signal.SIGTERM) is own
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_process_that_is_not_the_run_hands_a_signal_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    with guarded_signals() as guard:
+        guard._pid = -1  # as if this were a fork
+        sent: list[tuple[int, int]] = []
+        monkeypatch.setattr(os, "kill", lambda pid, signum: sent.append((pid, signum)))
+        guard.handle(signal.SIGTERM, None)
+        assert sent == [(os.getpid(), signal.SIGTERM)]
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_second_sigint_leaves_no_time_for_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ended(BaseException):
+        pass
+
+    def end(code: int) -> None:
+        assert code == 130
+        raise Ended
+
+    monkeypatch.setattr(os, "_exit", end)
+    with pytest.raises(Ended), guarded_signals() as guard, guard.deferred():
+        send(signal.SIGINT)
+        send(signal.SIGINT)
