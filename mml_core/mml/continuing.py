@@ -216,7 +216,8 @@ def _compare(compose: Compose, run: RunInfo, asked: list[str]) -> tuple[DictConf
     options = differences(_plain(base.hydra.runtime.choices), _plain(composed.hydra.runtime.choices))
     if refused := by_option(refused, [option for option in options if _counts(option.key, refused, base)]):
         raise ContinueError(refusal(run.name, refused))
-    return composed, changes
+    # With what was asked for also changes what refers to it.
+    return composed, differences(_plain(base, resolve=True), _plain(composed, resolve=True))
 
 
 def changed_leaves(base: DictConfig, other: DictConfig) -> list[Difference]:

@@ -23,6 +23,8 @@ from mml.sweeping import Jobs
 
 VERBS = ("help", CONTINUE)
 MULTIRUN = "hydra.mode=MULTIRUN"
+# What says how Hydra makes many runs, or where it keeps its own files of one.
+_FOR_OTHER_RUNS = (MULTIRUN, "hydra.sweep", "hydra.launcher", "hydra/sweeper", "hydra/launcher", "hydra.run.")
 _WHICH_MODE = "Which mode? Say it first, e.g. `mml train ...` or `mml info ...`; `mml --help` lists the modes."
 
 
@@ -152,7 +154,7 @@ def _starts(asked: list[str]) -> bool:
 
 def _continue_fault(flags: argparse.Namespace) -> str | None:
     given = {"--multirun": flags.multirun, "--config-name": flags.config_name, "--config-path": flags.config_path}
-    given |= {override: True for override in flags.overrides if override == MULTIRUN}
+    given |= {override: True for override in flags.overrides if override.lstrip("+~").startswith(_FOR_OTHER_RUNS)}
     for flag, value in given.items():
         if value:
             return f"{flag} does not go with `continue`: one run goes on, as it was configured. Leave one of them out."

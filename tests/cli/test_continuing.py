@@ -237,6 +237,8 @@ def test_a_change_of_what_a_run_is_gets_refused_with_a_table(
         (["toy", "-m", "seed=1,2", "continue=latest"], "--multirun does not go with `continue`"),
         (["continue", "--config-name", "other"], "--config-name does not go with `continue`"),
         (["continue", "hydra.mode=MULTIRUN"], "hydra.mode=MULTIRUN does not go with `continue`"),
+        (["continue", "hydra.sweep.dir=here"], "hydra.sweep.dir=here does not go with `continue`"),
+        (["continue", "hydra/launcher=basic"], "hydra/launcher=basic does not go with `continue`"),
         (["continue", "trainr.devices=2"], "Unknown config key 'trainr.devices'"),
         (["continue", "optimizer=sdg"], "Unknown option of 'optimizer' 'sdg'"),
         (["continue", "latest", "again"], "'again' is no setting"),
@@ -256,6 +258,21 @@ def test_what_can_not_be_continued_is_refused_and_the_run_stays_as_it_is(
 
 def test_a_near_miss_is_told_the_run_it_may_mean(mml: Mml, run: Path) -> None:
     assert f"Did you mean '{run.name}'?" in mml("continue", run.name[:-1]).err
+
+
+def test_what_refers_to_a_changed_place_changes_with_it(toy: Mml, toy_configs: Path, tmp_path: Path) -> None:
+    mode = toy_configs / "mode" / "toy.yaml"
+    mode.write_text(mode.read_text() + "workers: ${sys.num_workers}\n")
+    assert toy(*TRAPPED).code == 1
+    shown = toy("continue", "sys.num_workers=3", "--cfg", "job", "-p", "mode.workers")
+    assert shown.out.strip() == "3", shown.err
+
+
+def test_a_run_that_was_killed_before_it_wrote_its_config_is_passed_over(mml: Mml, run: Path) -> None:
+    early = run.with_name(f"{run.name}_9")
+    early.mkdir()
+    assert mml("continue", "--cfg", "job", "-p", "continue").out.strip() == run.name
+    assert "killed before it had written its config" in mml("continue", early.name).err
 
 
 def test_a_finished_run_is_refused_by_name_and_passed_over_by_latest(toy: Mml, mml: Mml, run: Path) -> None:
