@@ -94,7 +94,7 @@ def test_data_is_seeded_by_the_step_or_the_run(tmp_path: Path, struct: TaskStruc
     ("overrides", "message"),
     [
         (["loss=bce"], "Use loss=cross_entropy"),
-        (["metrics=regression", "mode.monitor=val/loss"], "Use metrics=classification"),
+        (["metrics=regression", "mode.monitor=val/loss"], "Use .*metrics=classification"),
         (["optimizer.lr=-1"], "The optimizer refuses its settings"),
         (["+optimizer.speed=1"], "The optimizer refuses its settings.*speed"),
         (["+arch.depth=3"], "The network refuses its settings.*depth"),

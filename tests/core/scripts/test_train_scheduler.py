@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from mml.core.data_loading.file_manager import MMLFileManager
 from mml.core.data_loading.task_attributes import TaskType
 from mml.core.data_loading.task_description import load_description, store_description
+from mml.core.models.timm import TimmModel
 from mml.core.scripts.exceptions import MMLError, MMLMisconfigurationException
 from mml.core.scripts.model_storage import ModelStorage
 from mml.core.scripts.train_scheduler import TrainScheduler
@@ -239,6 +240,26 @@ def test_the_models_of_another_project_can_be_tested(stripes: Path, tmp_path: Pa
     assert storage.storage is not None
     assert storage.storage.is_relative_to(tmp_path / "results" / "second")
     assert record.read_bytes() == before
+
+
+def test_a_model_is_used_without_the_weights_that_it_started_from(stripes: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    TimmModel(in_chans=3, image_size=(16, 16), name="test_resnet", pretrained=False).save_checkpoint(start)
+    network = ("arch=timm", "arch.name=test_resnet", f"arch.checkpoint={start}", "trainer.max_epochs=1")
+    train(tmp_path, "task=stripes", *network, "mode.subroutines=[train]")
+    start.unlink()
+    storage = only_model(train(tmp_path, "task=stripes", "mode.subroutines=[test]", "reuse.models=default"))
+    assert "accuracy" in test_metrics(storage)
+
+
+def test_a_record_without_pipeline_is_used_as_this_run_is_configured(stripes: Path, tmp_path: Path) -> None:
+    first = train(tmp_path, "task=stripes", "mode.subroutines=[train]")
+    storage = only_model(first)
+    assert storage.storage is not None
+    storage.pipeline = None
+    storage.store(storage.storage, first.fm.roots)
+    again = only_model(train(tmp_path, "task=stripes", "mode.subroutines=[test]", "reuse.models=default"))
+    assert "accuracy" in test_metrics(again)
 
 
 def test_a_fold_that_nobody_trained_is_refused_with_those_there_are(stripes: Path, tmp_path: Path) -> None:

@@ -15,15 +15,11 @@ TARGETS = {
     TaskType.MULTILABEL_CLASSIFICATION: Modality.CLASSES,
     TaskType.REGRESSION: Modality.VALUE,
 }
-LOSS_OPTIONS = {
-    TaskType.CLASSIFICATION: "cross_entropy",
-    TaskType.MULTILABEL_CLASSIFICATION: "bce",
-    TaskType.REGRESSION: "mse",
-}
-METRIC_OPTIONS = {
-    TaskType.CLASSIFICATION: "classification",
-    TaskType.MULTILABEL_CLASSIFICATION: "multilabel",
-    TaskType.REGRESSION: "regression",
+# What to write on the command line for each of them.
+FITTING_OPTIONS = {
+    TaskType.CLASSIFICATION: "loss=cross_entropy metrics=classification mode.monitor=val/accuracy",
+    TaskType.MULTILABEL_CLASSIFICATION: "loss=bce metrics=multilabel mode.monitor=val/f1",
+    TaskType.REGRESSION: "loss=mse metrics=regression mode.monitor=val/mae",
 }
 # Parts of metric names that tell that less is better.
 _COSTS = frozenset({"loss", "error", "mae", "mse", "rmse", "distance", "deviance", "perplexity"})

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mml.core.data_loading.task_attributes import TaskType
-from mml.core.models.kinds import LOSS_OPTIONS
+from mml.core.models.kinds import FITTING_OPTIONS
 from mml.core.scripts.exceptions import MMLMisconfigurationException
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def check_fits(loss: object, struct: "TaskStruct") -> None:
         return
     msg = (
         f"Loss {type(loss).__name__} is made for {' and '.join(sorted(fits))}, but task '{struct.name}' is of type "
-        f"{struct.task_type}. Use loss={LOSS_OPTIONS[struct.task_type]}."
+        f"{struct.task_type}. Use {FITTING_OPTIONS[struct.task_type]}."
     )
     raise MMLMisconfigurationException(msg)
 

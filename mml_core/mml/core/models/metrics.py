@@ -9,7 +9,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from mml.core.data_loading.task_attributes import TaskType
 from mml.core.models.heads import scores
-from mml.core.models.kinds import METRIC_OPTIONS
+from mml.core.models.kinds import FITTING_OPTIONS
 from mml.core.scripts.exceptions import MMLMisconfigurationException
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _build(struct: "TaskStruct", name: str, builder: Any) -> torchmetrics.Metric
     except (TypeError, ValueError) as error:
         msg = (
             f"Metric metrics.{name} does not fit task '{struct.name}' of type {struct.task_type}: {error}. "
-            f"Use metrics={METRIC_OPTIONS[struct.task_type]}."
+            f"Use {FITTING_OPTIONS[struct.task_type]}."
         )
         raise MMLMisconfigurationException(msg) from error
     return metric
