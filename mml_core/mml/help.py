@@ -72,7 +72,8 @@ def topics(tree: TreeDoc) -> set[str]:
 def examples(option: OptionDoc) -> list[str]:
     """Return two commands for a mode: those in its comment, else some made of its keys."""
     made = [f"mml {option.name} task=digits"]
-    made += [f"{made[0]} {key.key}={key.default}" for key in settable(option.keys) if key.default != "null"][:1]
+    telling = [key for key in settable(option.keys) if key.default != "null" and key.key != "mode.subroutines"]
+    made += [f"{made[0]} {key.key}={key.default}" for key in telling[:1]]
     return [*option.examples, *made][:_SHOWN_EXAMPLES]
 
 
