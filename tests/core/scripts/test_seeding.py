@@ -103,7 +103,7 @@ def test_nothing_of_it_is_left_afterwards() -> None:
 
 CHILD = """
 import json, sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1:3]
 from omegaconf import OmegaConf
 from tests.support.toy_scheduler import Toy
 
@@ -121,7 +121,7 @@ class Lazy(Toy):
 
 assert "torch" not in sys.modules and "numpy" not in sys.modules
 try:
-    print(json.dumps(Lazy(OmegaConf.create(json.loads(sys.argv[2]))).run()))
+    print(json.dumps(Lazy(OmegaConf.create(json.loads(sys.argv[3]))).run()))
 except ValueError:
     print(json.dumps(None))
 """
@@ -130,10 +130,8 @@ except ValueError:
 def test_step_that_imports_torch_first_draws_what_it_draws_in_a_continued_run(tmp_path: Path, noisy: str) -> None:
     def run(**changes: object) -> object:
         cfg = toy_config(tmp_path, mode__n=2, **changes)
-        command = [sys.executable, "-c", CHILD, str(Path(__file__).parents[3]), json.dumps(_plain(cfg))]
-        child = subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}
-        )
+        command = [sys.executable, "-c", CHILD, str(Path(__file__).parents[3]), str(tmp_path), json.dumps(_plain(cfg))]
+        child = subprocess.run(command, capture_output=True, text=True, check=False)
         assert child.returncode == 0, child.stderr
         return json.loads(child.stdout.splitlines()[-1])
 

@@ -11,7 +11,7 @@ import pytest
 
 from mml.core.data_loading.file_manager import MMLFileManager
 from mml.core.data_loading.task_struct import StructChange
-from mml.core.scripts.exceptions import MMLError, UnknownNameError
+from mml.core.scripts.exceptions import MMLError, ReuseError, UnknownNameError
 from mml.core.scripts.journal import Done, Planned, read_events
 from mml.core.scripts.model_storage import ModelStorage
 from mml.core.scripts.struct_tracker import StructTracker
@@ -318,3 +318,14 @@ def test_what_a_hook_changes_is_not_taken_for_what_reuse_attached(source: Path) 
     Hooked(cfg).run()
     (planned,) = (event for event in read_events(only_run(source) / "journal.jsonl")[0] if isinstance(event, Planned))
     assert planned.tasks["a"]["paths"] == {"toy": "source/TOY/a/toy_0001.txt"}
+
+
+def test_recorded_file_is_attached_though_reuse_finds_nothing_any_more(source: Path, data: Path) -> None:
+    MMLFileManager.clear_instance()
+    fm = MMLFileManager(data, source / "results" / "new", reuse_cfg={"toy": "source"})
+    changes = StructTracker(fm).initial_changes(["a"])
+    found = source / "results/source/TOY/a/toy_0001.txt"
+    found.unlink()
+    assert again(fm, changes).get("a").paths == {"toy": found}
+    with pytest.raises(ReuseError):
+        StructTracker(fm).get("a")

@@ -269,3 +269,19 @@ def test_folder_can_be_made_durable_and_a_missing_one_not(tmp_path: Path) -> Non
     fsync_folder(tmp_path)
     with pytest.raises(FileNotFoundError):
         fsync_folder(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("how", ["write", "save"])
+def test_bytes_are_durable_before_the_file_has_its_name_and_then_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    order: list[str] = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: order.append("fsync") or fsync(handle))
+    monkeypatch.setattr(os, "replace", lambda *paths: order.append("replace") or replace(*paths))
+    if how == "save":
+        atomic_save(tmp_path / "x", lambda beside: beside.touch())
+    else:
+        with atomic_write(tmp_path / "x") as file:
+            file.write(b"1")
+    assert order == ["fsync", "replace", "fsync"]

@@ -281,9 +281,11 @@ class RunRecord:
                 self._apply_done(event)
             case PathAnnounced():
                 self.announced.setdefault(event.hook if event.step is None else event.step, []).append(event)
-            case Finishing() | Finished():
+            case Finishing():
                 self.finishing, self.value = True, event.value
-                self.finished = self.finished or isinstance(event, Finished)
+            case Finished():
+                self.finishing = self.finished = True
+                self.value = event.value
 
     def _apply_done(self, event: Done) -> None:
         self.done[event.step] = event
