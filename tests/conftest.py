@@ -99,6 +99,12 @@ def checkout() -> Path:
     return CHECKOUT
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Name values by their type where their text differs from process to process: xdist wants the same names in all."""
+    unstable = " at 0x" in repr(val) or isinstance(val, set | frozenset)
+    return type(val).__name__ if unstable and not hasattr(val, "__name__") else None
+
+
 def names_in_checkout() -> set[str]:
     return {path.name for path in CHECKOUT.iterdir() if not path.name.startswith(".coverage")} - TOOLS
 
