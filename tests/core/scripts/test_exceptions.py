@@ -1,6 +1,7 @@
 """The tree of errors is the one that its module's docstring draws."""
 
 import inspect
+import pickle
 import re
 import signal
 
@@ -55,3 +56,11 @@ def test_interruption_knows_its_signal_and_exit_code(signum: int, name: str, cod
 
 def test_interruption_passes_through_what_catches_exceptions() -> None:
     assert not issubclass(Interrupted, Exception | KeyboardInterrupt)
+
+
+@pytest.mark.parametrize(
+    "error", [UnknownNameError("diggits", kind="task", known=["digits"], fix="See."), Interrupted(signal.SIGTERM)]
+)
+def test_error_travels_between_processes(error: BaseException) -> None:
+    arrived = pickle.loads(pickle.dumps(error))
+    assert (type(arrived), str(arrived), vars(arrived)) == (type(error), str(error), vars(error))

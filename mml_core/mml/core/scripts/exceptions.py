@@ -18,6 +18,8 @@
 
 import signal
 from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 from mml.core.scripts.utils import did_you_mean
 
@@ -44,7 +46,11 @@ class UnknownNameError(MMLMisconfigurationException):
         known = sorted(known)
         parts = [f"Unknown {kind} '{name}'.", did_you_mean(name, known), fix]
         super().__init__(" ".join(part for part in parts if part))
-        self.kind, self.name, self.known = kind, name, known
+        self.kind, self.name, self.known, self.fix = kind, name, known, fix
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        """Let the error travel between processes, although it is made by keywords."""
+        return partial(UnknownNameError, kind=self.kind, known=self.known, fix=self.fix), (self.name,)
 
 
 class PlanError(MMLMisconfigurationException):
@@ -98,7 +104,10 @@ class Interrupted(BaseException):
 
     def __init__(self, signum: int) -> None:
         self.signum = signum
-        super().__init__(signal.Signals(signum).name)
+        super().__init__(signum)
+
+    def __str__(self) -> str:
+        return signal.Signals(self.signum).name
 
     @property
     def exit_code(self) -> int:
