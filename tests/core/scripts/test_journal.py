@@ -244,6 +244,19 @@ def test_line_that_the_disk_takes_in_part_only_leaves_the_file_as_it_was(path: P
     assert child.returncode == 0, child.stderr
 
 
+def test_line_that_fails_takes_back_no_line_of_a_fork(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, fork = Journal(path), Journal(path)
+    fork.append(ALL[0])
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("mml.core.scripts.journal._sync", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        journal.append(ALL[1])
+    assert read_events(path)[0] == [ALL[0]]
+
+
 def test_line_that_can_not_be_made_durable_is_taken_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal(path)
     journal.append(ALL[0])

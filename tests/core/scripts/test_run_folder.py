@@ -8,7 +8,7 @@ from subprocess import run
 import pytest
 from omegaconf import OmegaConf
 
-from mml.core.scripts.exceptions import ContinueError
+from mml.core.scripts.exceptions import ContinueError, MMLMisconfigurationException
 from mml.core.scripts.run_folder import find_run_folder, make_run_folder, plain_config, store_config
 from tests.support import toy_scheduler
 
@@ -35,6 +35,14 @@ def test_runs_of_the_same_moment_have_folders_of_their_own(tmp_path: Path) -> No
     folders = list((tmp_path / "runs").iterdir())
     assert len(folders) == 30
     assert sorted(int(path.name) for folder in folders for path in folder.iterdir()) == list(range(30))
+
+
+@pytest.mark.parametrize("blocked", ["results", "results/proj", "results/proj/runs"])
+def test_results_that_can_not_be_written_are_refused_with_what_to_do(tmp_path: Path, blocked: str) -> None:
+    (tmp_path / blocked).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / blocked).touch()
+    with pytest.raises(MMLMisconfigurationException, match=r"Results can't be written to .*runs: .*out_dir=<folder>"):
+        make_run_folder(tmp_path / "results" / "proj", "train")
 
 
 def test_existing_run_is_found(tmp_path: Path) -> None:

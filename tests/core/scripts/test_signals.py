@@ -163,3 +163,14 @@ def test_second_sigint_leaves_no_time_for_anything(monkeypatch: pytest.MonkeyPat
     with pytest.raises(Ended), guarded_signals() as guard, guard.deferred():
         send(signal.SIGINT)
         send(signal.SIGINT)
+
+
+def test_handler_that_python_did_not_install_becomes_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    install = signal.signal
+    monkeypatch.setattr(signal, "signal", lambda signum, handler: install(signum, handler) and None)
+    before = handlers()
+    with guarded_signals():
+        pass
+    assert handlers() == [signal.SIG_DFL, signal.SIG_DFL]
+    for signum, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+        install(signum, handler)  # type: ignore[arg-type]

@@ -172,7 +172,6 @@ class Journal:
         self.path = path
         self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         os.ftruncate(self._handle, size)
-        self._size = size
         fsync_folder(path.parent)
 
     def append(self, event: Event, *, durable: bool = True) -> None:
@@ -182,14 +181,15 @@ class Journal:
             OSError: the line could not be written (e.g. disk full); the file is as it was before.
         """
         line = encode_line(event)
+        # Asked for each time: a step may fork processes, which announce their files through the same handle.
+        size = os.fstat(self._handle).st_size
         try:
             _write_whole(self._handle, line)
             if durable:
                 _sync(self._handle)
         except BaseException:
-            os.ftruncate(self._handle, self._size)
+            os.ftruncate(self._handle, size)
             raise
-        self._size += len(line)
 
     def close(self) -> None:
         """Make everything durable and close the file. Closing twice does nothing."""

@@ -1,5 +1,7 @@
 """Run folders: made exclusively, so that two runs never share one, and holding all that a run needs to go on."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mml.core.scripts.exceptions import ContinueError
+from mml.core.scripts.exceptions import ContinueError, MMLMisconfigurationException
 from mml.core.scripts.utils import atomic_write
 
 RUNS_FOLDER = "runs"
@@ -21,18 +23,30 @@ def make_run_folder(proj_path: Path, mode: str) -> Path:
     """Create the folder of a new run, named by time and mode, and return it.
 
     `mkdir` is exclusive, so of two runs that start in the same second each gets a folder of its own.
+
+    Raises:
+        MMLMisconfigurationException: no folder can be made there.
     """
     runs = proj_path / RUNS_FOLDER
-    runs.mkdir(parents=True, exist_ok=True)
     stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{mode}"
-    for number in count(1):
-        folder = runs / (stamp if number == 1 else f"{stamp}_{number}")
-        try:
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        return _first_new(runs / (stamp if number == 1 else f"{stamp}_{number}") for number in count(1))
+    except OSError as error:
+        msg = (
+            f"Results can't be written to {runs}: {error.strerror}. Choose another folder with out_dir=<folder> or the "
+            "variable MML_RESULTS_PATH."
+        )
+        raise MMLMisconfigurationException(msg) from error
+
+
+def _first_new(folders: Iterator[Path]) -> Path:
+    """Make the first of the folders that does not exist yet, and return it."""
+    while True:
+        folder = next(folders)
+        with suppress(FileExistsError):
             folder.mkdir()
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError  # pragma: no cover # count() does not end
+            return folder
 
 
 def find_run_folder(proj_path: Path, name: str) -> Path:

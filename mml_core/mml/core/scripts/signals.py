@@ -69,4 +69,5 @@ def guarded_signals() -> Iterator[SignalGuard]:
         yield guard
     finally:
         for signum, handler in before.items():
-            signal.signal(signum, handler)
+            # A handler that was not installed by Python can't be put back.
+            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
