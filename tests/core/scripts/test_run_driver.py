@@ -693,20 +693,22 @@ def test_temporary_folder_is_gone_after_the_run_and_there_before(root: Path) -> 
     assert not temp.exists()
 
 
-def test_killed_while_cleaning_up_it_goes_on_cleaning_up(root: Path) -> None:
-    clean = {"reuse": {"clean_up": {"toy_all": True}}}
+def test_killed_while_cleaning_up_it_goes_on_cleaning_up(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clean = {"reuse": {"clean_up": {"toy_all": True}}, "mode__grow_at": 1}
     Toy(toy_config(root, **clean)).run()
     file = only_run(root) / "journal.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(lines[:-1]))  # as if killed before `finished`
     (only_run(root) / "temp").mkdir()
     trace = root / "trace"
+    capsys.readouterr()
     scheduler = Toy(toy_config(root, **clean, mode__trace=str(trace), **{"continue": only_run(root).name}))
     value = scheduler.run()
-    assert [number for number, _ in value["steps"]] == [0, 1, 2]
+    assert [number for number, _ in value["steps"]] == [0, 1, 2, 100]
     assert not (only_run(root) / "temp").exists()
     assert not trace.exists()
     assert RunRecord(events(root)).finished
+    assert f"Run {only_run(root).name} is finished: 4 steps in " in capsys.readouterr().out
 
 
 # --- randomness

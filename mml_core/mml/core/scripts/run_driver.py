@@ -131,7 +131,7 @@ def run_recorded(scheduler: Scheduler, steps: list[Step]) -> Any:
             driver.journal.close()
             scheduler.fm.on_path = None
     scheduler.report()
-    show(_closing_line(scheduler, folder))
+    show(_closing_line(driver.steps_done, scheduler.seconds, folder))
     return scheduler.return_value
 
 
@@ -175,10 +175,10 @@ def _begin_hook(scheduler: Scheduler, name: str) -> None:
     seed_everything(scheduler.step_seed)
 
 
-def _closing_line(scheduler: Scheduler, folder: Path) -> str:
+def _closing_line(steps: int, seconds: float, folder: Path) -> str:
     """Say that a run is finished, and where its record is."""
-    steps = count_text(len(scheduler.commands), "step")
-    return f"Run {folder.name} is finished: {steps} in {seconds_text(scheduler.seconds)}, recorded in {folder}"
+    done = f"{count_text(steps, 'step')} in {seconds_text(seconds)}"
+    return f"Run {folder.name} is finished: {done}, recorded in {folder}"
 
 
 class _Driver:
@@ -196,6 +196,7 @@ class _Driver:
         self._step: int | None = None
         self._hook = ""
         self._finished = False
+        self.steps_done = 0
         events, size = read_events(folder / JOURNAL_FILE)
         self._record = RunRecord(events)
         _refuse_misfit(self._record, steps, folder)
@@ -319,7 +320,8 @@ class _Driver:
             scheduler.fm.remove_temp()
             self._append(Finished(time=time.time(), seconds=round(record.seconds, 3), value=value))
             self._finished = True
-        scheduler.seconds, scheduler.return_value = record.seconds, restored_value(value)
+        self.steps_done, scheduler.seconds = len(record.done), record.seconds
+        scheduler.return_value = restored_value(value)
 
     def _announce(self, path: Path, key: str) -> None:
         text = self._scheduler.fm.roots.to_text(path)
