@@ -94,7 +94,7 @@ def test_a_training_without_validation_keeps_its_last_epoch(tmp_path: Path) -> N
 
 def test_a_training_without_an_epoch_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MMLError, match="ended before its first epoch did"):
-        Session(tmp_path, "trainer.max_epochs=0", "lr_scheduler=none").fit()
+        Session(tmp_path, "+trainer.max_steps=0", "lr_scheduler=none").fit()
 
 
 def test_averaged_weights_are_kept(tmp_path: Path) -> None:

@@ -37,6 +37,33 @@ def test_any_argument_of_lightnings_trainer_can_be_added(tmp_path: Path) -> None
     assert trainer.min_epochs == 2
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "max_epochs=two",
+        "max_epochs=0",
+        "accumulate_grad_batches=0",
+        "check_val_every_n_epoch=1.5",
+        "log_every_n_steps=no",
+    ],
+)
+def test_a_count_that_is_none_is_refused(tmp_path: Path, setting: str) -> None:
+    key = setting.partition("=")[0]
+    with pytest.raises(MMLMisconfigurationException, match=f"trainer.{key}=.* has to be a whole number"):
+        build_trainer(train_config(tmp_path, f"trainer.{setting}"), callbacks=[], root=tmp_path)
+
+
+@pytest.mark.parametrize("value", ["x", "0", "-1.5", "true"])
+def test_a_bound_of_gradients_that_is_none_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(MMLMisconfigurationException, match="has to be a number above 0"):
+        build_trainer(train_config(tmp_path, f"trainer.gradient_clip_val={value}"), callbacks=[], root=tmp_path)
+
+
+def test_a_training_may_have_another_end_than_its_epochs(tmp_path: Path) -> None:
+    settings = ("trainer.max_epochs=-1", "+trainer.max_time=00:00:00:01")
+    assert build_trainer(train_config(tmp_path, *settings), callbacks=[], root=tmp_path).max_epochs == -1
+
+
 @pytest.mark.parametrize("key", ["max_epoch", "callbacks", "logger"])
 def test_an_unknown_key_is_refused_with_the_nearest(tmp_path: Path, key: str) -> None:
     with pytest.raises(UnknownNameError, match=f"Unknown key of trainer '{key}'"):

@@ -101,6 +101,9 @@ def test_data_is_seeded_by_the_step_or_the_run(tmp_path: Path, struct: TaskStruc
         (["+trainer.epochs=3"], "Unknown key of trainer 'epochs'"),
         (["trainer.devices=4"], "one training uses one device"),
         (["callbacks=early_stopping", "callbacks.early_stopping.mode=up"], "callbacks.early_stopping refuses"),
+        (["sampling.batch_size=two"], "sampling.batch_size=two can't be used"),
+        (["augmentations.normalization=zero"], "zero"),
+        (["preprocessing.size=huge"], "huge"),
     ],
 )
 def test_settings_with_which_nothing_could_begin_are_refused(

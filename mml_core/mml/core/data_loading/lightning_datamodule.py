@@ -106,6 +106,14 @@ class MultiTaskDataModule(LightningDataModule):
         channels = self.image_shape[0]
         return {task.name: create_normalizer(self.cfg, task, channels) for task in self.task_structs}
 
+    def check(self) -> None:
+        """Refuse settings of the data that would fail later; reads no images but the first ones.
+
+        Raises:
+            MMLMisconfigurationException: names the setting and what it may be.
+        """
+        _ = self._transform, self._normalizers
+
     def setup(self, stage: str | None = None) -> None:
         """Make the datasets of a stage: `fit`, `validate`, `test`, `predict`, or of all.
 

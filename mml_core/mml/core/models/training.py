@@ -32,6 +32,8 @@ _ANSWERED = (
     r"`LightningModule.configure_optimizers` returned `None`",
 )
 
+_COUNTS = ("max_epochs", "accumulate_grad_batches", "check_val_every_n_epoch", "log_every_n_steps")
+
 
 class Trainer(lightning.Trainer):
     """Lightning's trainer, which knows the history of its training.
@@ -63,6 +65,7 @@ def build_trainer(
     """
     settings: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment] # a mapping
     _check_keys(settings)
+    _check_numbers(settings)
     if not OmegaConf.select(cfg, "sys.allow_gpu", default=True):
         settings["accelerator"] = "cpu"
     _silence()
@@ -152,6 +155,20 @@ def _check_keys(settings: dict[str, Any]) -> None:
     for key in settings:
         if key not in known:
             raise UnknownNameError(key, kind="key of trainer", known=known)
+
+
+def _check_numbers(settings: dict[str, Any]) -> None:
+    """Refuse what Lightning takes without a look and fails at in the midst of a run."""
+    for key in _COUNTS:
+        value = settings.get(key, 1)
+        endless = key == "max_epochs" and value == -1  # with another end, e.g. +trainer.max_time
+        if isinstance(value, bool) or not isinstance(value, int) or (value < 1 and not endless):
+            msg = f"trainer.{key}={value} has to be a whole number, at least 1."
+            raise MMLMisconfigurationException(msg)
+    clip = settings.get("gradient_clip_val")
+    if clip is not None and (isinstance(clip, bool) or not isinstance(clip, int | float) or not clip > 0):
+        msg = f"trainer.gradient_clip_val={clip} has to be a number above 0, or null for no clipping."
+        raise MMLMisconfigurationException(msg)
 
 
 def _silence() -> None:

@@ -102,6 +102,7 @@ def check_model(cfg: DictConfig, structs: Sequence[TaskStruct]) -> None:
     build_optimizer(recipe.optimizer, create_model(cfg, structs[:1]), {})
     callbacks = training.build_callbacks(cfg.get("callbacks"), recipe.monitor, direction(recipe.monitor))
     training.build_trainer(cfg, callbacks=callbacks, root=Path())
+    create_datamodule(cfg, structs[:1]).check()
 
 
 def create_datamodule(
