@@ -28,7 +28,9 @@ def test_singletons_do_not_outlive_a_test() -> None:
     assert not Thing.exists()
 
 
-def test_a_file_left_in_the_checkout_fails_the_run(tmp_path: Path, checkout: Path) -> None:
+def test_a_file_left_in_the_checkout_fails_the_run(
+    tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copy = tmp_path / "copy"
     (copy / "tests" / "support").mkdir(parents=True)
     for name in ("pyproject.toml", "tests/conftest.py", "tests/support/real_data.py"):
@@ -36,6 +38,8 @@ def test_a_file_left_in_the_checkout_fails_the_run(tmp_path: Path, checkout: Pat
     test = "from pathlib import Path\n\ndef test_x(checkout):\n    (checkout / 'litter.txt').write_text('x')\n"
     (copy / "tests" / "test_x.py").write_text(test, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     first = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
     assert first.returncode == pytest.ExitCode.TESTS_FAILED, first.stdout + first.stderr
     assert "Tests left in the checkout: litter.txt." in first.stdout
