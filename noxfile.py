@@ -101,8 +101,10 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def docs(session: nox.Session) -> None:
-    """Build the documentation into docs/_build/html; a warning is an error."""
+    """Build the documentation into docs/_build/html; a warning is an error. `-- pictures` makes its pictures anew."""
     shared_environment(session)
+    if "pictures" in session.posargs:
+        run(session, "docs/screenshots.py")
     html = ROOT / "docs" / "_build" / "html"
     run(session, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", str(html))
     session.log(f"Open {html / 'index.html'}.")

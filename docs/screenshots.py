@@ -3,14 +3,15 @@
 `nox -s docs -- pictures` runs it. Fashion-MNIST is fetched by `mml create`; all folders are temporary.
 """
 
+import copy
 import os
 import pty
+import re
 import select
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,38 +26,32 @@ COLUMNS, LINES = 110, 46
 
 
 def run_in_terminal(
-    words: Sequence[str], cwd: Path, until: Callable[[pyte.Screen], bool] | None = None, lines: int = LINES
-) -> pyte.Screen:
-    """Run `mml` with `words` in a terminal of its own and return the screen when it ended.
+    words: Sequence[str], cwd: Path, lines: int = LINES, until: Callable[[str], bool] | None = None
+) -> tuple[pyte.Screen, pyte.Screen]:
+    """Run `mml` with `words` in a terminal of its own; return the screen in the midst of it, and at the end.
 
     Args:
         words: what to type after `mml`.
         cwd: folder to run in.
-        until: tells, given the screen, that it is worth a picture; the command then runs on to its end unseen.
         lines: height of the terminal.
+        until: tells, given the text on the screen, that the midst of it has come.
     """
-    screen = pyte.Screen(COLUMNS, lines)
+    screen, midst = pyte.Screen(COLUMNS, lines), None
     stream = pyte.ByteStream(screen)
     main, child = pty.openpty()
-    env = {
-        **os.environ,
-        "TERM": "xterm-256color",
-        "COLUMNS": str(COLUMNS),
-        "LINES": str(lines),
-        "COLORTERM": "truecolor",
-    }
+    size = {"COLUMNS": str(COLUMNS), "LINES": str(lines)}
+    env = {**os.environ, **size, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
     process = subprocess.Popen(
         [sys.executable, "-m", "mml", *words], cwd=cwd, stdin=child, stdout=child, stderr=child, env=env
     )
     os.close(child)
-    seen = False
     while data := _read(main, process):
-        if not seen:
-            stream.feed(data)
-        seen = seen or (until is not None and until(screen))
+        stream.feed(data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+        if midst is None and until is not None and until("\n".join(screen.display)):
+            midst = copy.deepcopy(screen)
     process.wait()
     os.close(main)
-    return screen
+    return midst or screen, screen
 
 
 def _read(handle: int, process: subprocess.Popen[bytes]) -> bytes:
@@ -107,10 +102,9 @@ def draw(screen: pyte.Screen, title: str, name: str) -> None:
     (STATIC / f"{name}.svg").write_text("\n".join(line.rstrip() for line in svg.splitlines()) + "\n", encoding="utf-8")
 
 
-def _is_training(screen: pyte.Screen) -> bool:
-    """Tell whether the display shows a training well under way."""
-    shown = "\n".join(screen.display)
-    return "epoch" in shown and "2/5" in shown and time.monotonic() > _is_training.not_before  # type: ignore[attr-defined]
+def _is_well_under_way(shown: str) -> bool:
+    """Tell whether the display shows the middle of the third epoch."""
+    return re.search(r"2/5", shown) is not None and re.search(r"[4-6]\d\d/750", shown) is not None
 
 
 def main() -> None:
@@ -120,13 +114,12 @@ def main() -> None:
     os.environ |= {"MML_DATA_PATH": str(folder / "data"), "MML_RESULTS_PATH": str(folder / "results")}
     train = ["train", "task=fashion_mnist", "trainer.max_epochs=5"]
     try:
-        draw(run_in_terminal(["create", "task=fashion_mnist"], folder), "mml create task=fashion_mnist", "create")
-        _is_training.not_before = time.monotonic() + 5  # type: ignore[attr-defined]
-        draw(run_in_terminal(train, folder, until=_is_training), f"mml {' '.join(train)}", "running")
-        draw(run_in_terminal(train, folder), f"mml {' '.join(train)}", "finished_run")
-        draw(run_in_terminal([], folder), "mml", "home")
-        draw(run_in_terminal(["help", "train"], folder, lines=90), "mml help train", "help_train")
-        draw(run_in_terminal(["info"], folder), "mml info", "info")
+        run_in_terminal(["create", "task=fashion_mnist"], folder)
+        running, finished = run_in_terminal(train, folder, until=_is_well_under_way)
+        draw(running, f"mml {' '.join(train)}", "running")
+        draw(finished, f"mml {' '.join(train)}", "finished_run")
+        for name, words in {"home": [], "help_train": ["help", "train"], "info": ["info"]}.items():
+            draw(run_in_terminal(words, folder, lines=120)[1], " ".join(["mml", *words]), name)
     finally:
         shutil.rmtree(folder)
 
