@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks._support import pairs, python, show
 from tests.support.real_data import fashion_mnist_idx
 
-BATCH, WORKERS, EPOCHS = 128, 2, 3
+BATCH, WORKERS, EPOCHS = 128, 2, 2
 CASES = {
     "Fashion-MNIST, arch=tiny": ("fashion_mnist", ("arch=tiny",)),
     "Fashion-MNIST, arch=tiny, sampling.cache=never": ("fashion_mnist", ("arch=tiny", "sampling.cache=never")),
@@ -37,7 +37,6 @@ def overrides(case: str, folder: Path) -> list[str]:
         f"sampling.batch_size={BATCH if task == 'fashion_mnist' else 32}",
         f"sampling.num_workers={WORKERS}",
         f"trainer.max_epochs={EPOCHS}",
-        "+trainer.num_sanity_val_steps=0",
         "trainer.limit_val_batches=0",
         "mode.subroutines=[train]",
         "mode.keep=last",
