@@ -52,7 +52,8 @@ def tests(session: nox.Session) -> None:
     """Run the tests: all of them with coverage, or what you name, e.g. `nox -s tests -- tests/cli -x`."""
     shared_environment(session)
     measured = ["--numprocesses=2", "--dist=worksteal", "--cov", "--cov-report=term", "--durations=15"]
-    env = ONE_THREAD | {"COVERAGE_FILE": str(CACHES / "coverage")}
+    stores = {"COVERAGE_FILE": "coverage", "HYPOTHESIS_STORAGE_DIRECTORY": "hypothesis"}
+    env = ONE_THREAD | {name: str(CACHES / store) for name, store in stores.items()}
     run(session, "-m", "pytest", "-o", f"cache_dir={CACHES / 'pytest'}", *(session.posargs or measured), env=env)
 
 
