@@ -6,6 +6,7 @@ is what one would write: a Dataset that opens files, a DataLoader, one `for`. Ea
 
 import argparse
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -157,7 +158,9 @@ def prepare(folder: Path) -> None:
 def measured(which: str, case: str, folder: Path) -> float:
     """Measure in a process of its own."""
     command = python("-m", "benchmarks.train", "--one", which, case, str(folder))
-    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    # One thread for both: OpenMP's threads wait for one another, so that a second busy process on the machine decides.
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    result = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
     return float(json.loads(result.stdout.splitlines()[-1]))
 
 
