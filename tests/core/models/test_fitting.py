@@ -27,7 +27,7 @@ class Session:
         struct = self.fm.load_struct("stripes")
         seed_everything(7)
         self.model = factories.create_model(self.cfg, [struct])
-        self.data = factories.create_datamodule(self.cfg, [struct], 0, self.fm, 7)
+        self.data = factories.create_datamodule(self.cfg, [struct], 0, 7)
         self.trainer = self.new_trainer()
 
     def new_trainer(self) -> Any:

@@ -23,7 +23,7 @@ def tuned(root: Path, *overrides: str) -> tuple[dict[str, Any], Any, Any, Any]:
     struct = fm.load_struct("stripes")
     seed_everything(7)
     model = factories.create_model(cfg, [struct])
-    data = factories.create_datamodule(cfg, [struct], 0, fm, 7)
+    data = factories.create_datamodule(cfg, [struct], 0, 7)
     trainer = factories.create_trainer(cfg, fm=fm, progress=RunProgress(enabled=False), seed=7, metrics_callback=True)
     return factories.lightning_tune(cfg, trainer, model, data), trainer, model, data
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from mml.core.data_loading.lightning_datamodule import MultiTaskDataModule
     from mml.core.models.lightning_single_frame import SingleFrameLightningModule
+    from mml.core.models.training import Trainer
 
 
 _LONGEST_NAME = 100
@@ -163,12 +164,15 @@ class AbstractBaseScheduler(ABC):
         """
         return self.structs.get(task_name)
 
-    def create_trainer(self, monitor: str | None = None, metrics_callback: bool = False) -> "lightning.Trainer":
+    def create_trainer(
+        self, monitor: str | None = None, metrics_callback: bool = False, *, name: str | None = None
+    ) -> "Trainer":
         """Return a trainer as configured by `trainer`, `callbacks` and `logging`.
 
         Args:
             monitor: metric that decides which epoch is kept, by default that of the mode.
             metrics_callback: whether the metrics of each epoch are collected in `trainer.history`.
+            name: of the training in TensorBoard and temporary files, one file name; by default made of the step's seed.
         """
         return factories.create_trainer(
             self.cfg,
@@ -177,6 +181,7 @@ class AbstractBaseScheduler(ABC):
             seed=self.step_seed,
             monitor=monitor,
             metrics_callback=metrics_callback,
+            name=name,
         )
 
     def create_model(self, task_structs: TaskStruct | list[TaskStruct]) -> "SingleFrameLightningModule":
@@ -189,9 +194,7 @@ class AbstractBaseScheduler(ABC):
         Raises:
             MMLMisconfigurationException: a task has no such fold.
         """
-        return factories.create_datamodule(
-            self.cfg, as_list(task_structs), fold, self.fm, self.step_seed, self.progress
-        )
+        return factories.create_datamodule(self.cfg, as_list(task_structs), fold, self.step_seed, self.progress)
 
     def lightning_tune(
         self,

@@ -109,7 +109,6 @@ def create_datamodule(
     cfg: DictConfig,
     structs: Sequence[TaskStruct],
     fold: int = 0,
-    fm: MMLFileManager | None = None,  # noqa: ARG001 # where a data module that keeps files would get their paths
     seed: int | None = None,
     progress: RunProgress | None = None,
 ) -> "MultiTaskDataModule":
@@ -119,7 +118,6 @@ def create_datamodule(
         cfg: the composed config; `sampling`, `augmentations` and `preprocessing` are read.
         structs: the tasks.
         fold: the fold held out.
-        fm: the file manager.
         seed: of the order of samples and of augmentations; by default the config's.
         progress: shows the decoding of images that are kept decoded.
 

@@ -148,20 +148,6 @@ class TrainScheduler(AbstractBaseScheduler):
             write_predictions(written[split.value], struct, batches)
         self._update(struct, storage, predictions={**storage.predictions, **written})
 
-    def create_trainer(
-        self, monitor: str | None = None, metrics_callback: bool = False, *, name: str | None = None
-    ) -> "Trainer":
-        """Return a trainer as every scheduler's, whose curves and temporary files have a name."""
-        return factories.create_trainer(
-            self.cfg,
-            fm=self.fm,
-            progress=self.progress,
-            seed=self.step_seed,
-            monitor=monitor,
-            metrics_callback=metrics_callback,
-            name=name,
-        )
-
     def before_finishing_hook(self) -> None:
         """Return the mean of the monitored value over tasks and folds; of the test metric if nothing was trained."""
         found = [self._value(storage) for storage in self._outcome()]
@@ -237,7 +223,7 @@ class TrainScheduler(AbstractBaseScheduler):
         return factories.create_trainer(cfg, fm=self.fm, progress=self.progress, seed=self.step_seed)
 
     def _datamodule(self, cfg: DictConfig, struct: TaskStruct, fold: int) -> "MultiTaskDataModule":
-        return factories.create_datamodule(cfg, [struct], fold, self.fm, self.step_seed, self.progress)
+        return factories.create_datamodule(cfg, [struct], fold, self.step_seed, self.progress)
 
     def _config_of(self, storage: ModelStorage) -> DictConfig:
         """Return this run's config with the groups that a trained model was made with."""
