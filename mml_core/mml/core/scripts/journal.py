@@ -32,7 +32,7 @@ class Event(msgspec.Struct, tag_field="event", kw_only=True, omit_defaults=True,
 
 
 class Opened(Event, tag="opened", frozen=True):
-    """A process took the run over."""
+    """A process took the run over, with these versions of packages, and these of the code of mml and its plugins."""
 
     pid: int
     host: str
@@ -40,6 +40,7 @@ class Opened(Event, tag="opened", frozen=True):
     mode: str = ""
     tasks: list[str] = []
     versions: dict[str, str] = {}
+    code: dict[str, str] = {}
 
 
 class Planned(Event, tag="plan", frozen=True):
@@ -66,21 +67,33 @@ class PathAnnounced(Event, tag="path", frozen=True):
 
 
 class Done(Event, tag="done", frozen=True):
-    """A step is done, with all that it changed: task structs, the return value, and the steps it added to the plan."""
+    """A step is done, with all that it changed: task structs, the return value, and the steps it added to the plan.
+
+    `source` names the run that did it, when this one took it over.
+    """
 
     step: int
     seconds: float
     tasks: dict[str, Any] = {}
     value: Any = msgspec.UNSET
     grown: list[StepRecord] = []
+    source: str = ""
 
 
 class Failed(Event, tag="failed", frozen=True):
-    """A step (None: a hook) raised an error; `traceback` is a file in the run folder."""
+    """A step (None: a hook, or the run as a whole) failed at an attempt; `traceback` is a file in the run folder."""
 
     step: int | None
     error: str
     traceback: str = ""
+    attempt: int = 1
+
+
+class Skipped(Event, tag="skipped", frozen=True):
+    """A step was not tried, because it needs another that failed or was skipped; `continue` tries it again."""
+
+    step: int
+    needs: int
 
 
 class Stopped(Event, tag="interrupted", frozen=True):
@@ -103,7 +116,7 @@ class Finished(Event, tag="finished", frozen=True):
     value: Any = None
 
 
-AnyEvent = Opened | Planned | Started | PathAnnounced | Done | Failed | Stopped | Finishing | Finished
+AnyEvent = Opened | Planned | Started | PathAnnounced | Done | Failed | Skipped | Stopped | Finishing | Finished
 
 _decoder = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()

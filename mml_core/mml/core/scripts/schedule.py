@@ -18,10 +18,14 @@ _LEAST, _MOST = -(2**63), 2**64 - 1
 
 
 class StepRecord(msgspec.Struct, frozen=True, array_like=True):
-    """The part of a step that is journaled: command name and params in portable form."""
+    """The part of a step that is journaled: command name, params in portable form, and what it comes after.
+
+    `after` holds positions of steps that this one needs; None: it needs the one before it.
+    """
 
     command: str
     params: list[Any]
+    after: list[int] | None = None
 
     @property
     def key(self) -> str:
