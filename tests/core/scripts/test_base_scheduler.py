@@ -258,6 +258,27 @@ def test_scheduler_can_run_again_as_a_new_run(root: Path) -> None:
     assert len(list((root / "results/default/runs").iterdir())) == 2
 
 
+def test_steps_come_after_those_whose_positions_they_name(root: Path) -> None:
+    class Tree(Mode):
+        def create_routine(self) -> None:
+            first, second = self.add_step(self.act, 1), self.add_step(self.act, 2, after=())
+            assert (first, second) == (0, 1)
+            self.add_step(self.act, 3, after=[second, first])
+            self.commands.append(self.act)
+            self.params.append([4])
+
+    scheduler = Tree(config(root))
+    assert [step.record.after for step in scheduler.plan()] == [None, [], [0, 1], None]
+    assert [step.needs for step in scheduler.plan()] == [[], [], [0, 1], [2]]
+
+
+def test_step_after_one_that_is_not_planned_yet_is_refused(root: Path) -> None:
+    scheduler = Mode(config(root))
+    with pytest.raises(PlanError, match=r"Step 1, act, can't come after \[0\]"):
+        scheduler.add_step(scheduler.act, 1, after=[0])
+    assert scheduler.commands == []
+
+
 # --- help for steps
 
 

@@ -75,6 +75,14 @@ def runs_of(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
+def test_tasks_are_made_independently_of_one_another(create: Create) -> None:
+    scheduler = create("task=[digits,fashion_mnist]")
+    assert [step.needs for step in scheduler.plan()] == [[], []]
+    scheduler.begin_step(scheduler.plan()[1])
+    scheduler.prepare("fashion_mnist")
+    assert scheduler.steps_from(2)[0].needs == [1]
+
+
 class TestCreateKeepsThePromisesOfSchedulers(SchedulerContract):
     overrides: ClassVar[tuple[str, ...]] = ("mode=create", "task=pets", "mode.overwrite=true")
 

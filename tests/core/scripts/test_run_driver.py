@@ -32,6 +32,7 @@ from mml.core.scripts.journal import Done, Failed, Finished, Opened, Planned, Ru
 from mml.core.scripts.plugins import HOOKS
 from mml.core.scripts.run_driver import continue_command, given_overrides
 from mml.core.scripts.runs import read_run
+from mml.core.scripts.schedule import Step
 from tests.support import kill_sweep, toy_scheduler
 from tests.support.tasks import make_task
 from tests.support.toy_scheduler import Toy, only_run, outcome, runs_of, start_child, toy_config
@@ -545,6 +546,35 @@ def test_value_of_a_hook_is_returned(root: Path) -> None:
     assert RunRecord(events(root)).value == 7
 
 
+# --- what a scheduler is told
+
+
+def test_signals_can_be_held_back_while_the_run_goes_on_and_only_then(root: Path) -> None:
+    def look(scheduler: Scripted) -> None:
+        assert scheduler.guard is not None
+        with scheduler.guard.deferred():
+            os.kill(os.getpid(), signal.SIGTERM)
+            scheduler.seen.append(scheduler.guard.seen)
+
+    scheduler = Scripted(toy_config(root), look)
+    with pytest.raises(Interrupted):
+        scheduler.run()
+    assert scheduler.seen == [signal.SIGTERM]
+    assert scheduler.guard is None
+
+
+def test_scheduler_is_told_of_each_step_when_its_record_is_durable(root: Path) -> None:
+    class Told(Scripted):
+        def step_recorded(self, step: Step) -> None:
+            last = events(root)[-1]
+            assert isinstance(last, Done)
+            self.seen.append((step.position, last.step, self.step_position))
+
+    scheduler = Told(toy_config(root), nothing, nothing)
+    scheduler.run()
+    assert scheduler.seen == [(0, 0, 0), (1, 1, 1)]
+
+
 # --- plans that grow
 
 
@@ -563,6 +593,19 @@ def test_growth_of_an_interrupted_run_is_kept_with_its_params(root: Path) -> Non
     scheduler = Scripted(toy_config(root, **{"continue": only_run(root).name}), fail, nothing)
     scheduler.run()
     assert scheduler.seen == [{"file": root / "results" / "x", "numbers": [1, 2.5]}]
+
+
+def test_what_an_added_step_comes_after_is_kept(root: Path) -> None:
+    def grow(scheduler: Scripted) -> None:
+        assert scheduler.add_step(scheduler.late, 1, after=()) == 2
+        scheduler.add_step(scheduler.late, 2, after=[0])
+
+    with pytest.raises(ValueError, match="boom"):
+        Scripted(toy_config(root), grow, fail).run()
+    assert [step.after for step in RunRecord(events(root)).plan or []] == [None, None, [], [0]]
+    scheduler = Scripted(toy_config(root, **{"continue": only_run(root).name}), fail, nothing)
+    scheduler.run()
+    assert [step.needs for step in scheduler.steps_from(0)] == [[], [0], [], [0]]
 
 
 def test_growth_of_a_step_that_fails_is_forgotten(root: Path) -> None:

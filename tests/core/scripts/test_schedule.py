@@ -1,6 +1,7 @@
 """Steps are values: compared, recorded and restored without loss, and refused when that is not possible."""
 
 import math
+import re
 from enum import Enum, IntEnum, StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +19,7 @@ from mml.core.scripts.schedule import (
     Step,
     StepRecord,
     check_same_plan,
+    checked_after,
     make_step,
     remaining,
     restore_step,
@@ -205,6 +207,39 @@ def test_step_shows_what_it_calls() -> None:
 # --- plans
 
 
+@pytest.mark.parametrize(
+    ("position", "after", "needs"), [(0, None, []), (3, None, [2]), (3, [], []), (3, [0, 2], [0, 2])]
+)
+def test_step_needs_the_one_before_it_unless_it_says_otherwise(
+    position: int, after: list[int] | None, needs: list[int]
+) -> None:
+    assert make_step(position, "work", [], ROOTS, after).needs == needs
+
+
+def test_what_a_step_comes_after_survives_the_journal_and_is_no_part_of_its_key() -> None:
+    first, second = make_step(3, "work", [], ROOTS, [1]), make_step(3, "work", [], ROOTS)
+    assert first.key == second.key
+    read = msgspec.json.decode(msgspec.json.encode(first.record), type=StepRecord)
+    assert restore_step(3, read, ROOTS).needs == [1]
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, None), ((), []), ((2, 0, 2), [0, 2]), (iter([1]), [1])])
+def test_positions_are_sorted_each_once(given: Any, kept: list[int] | None) -> None:
+    assert checked_after(given, 3, "work") == kept
+
+
+@pytest.mark.parametrize("after", [[3], [-1], [4], [True], ["0"], [1.0], 1, "0", [0, 3]])
+def test_positions_that_are_not_those_of_earlier_steps_are_refused(after: Any) -> None:
+    named = rf"Step 4, work, can't come after {re.escape(repr(after))}\..*earlier steps \(from 0 to 2\)"
+    with pytest.raises(PlanError, match=named):
+        checked_after(after, 3, "work")
+
+
+def test_first_step_can_come_after_nothing() -> None:
+    with pytest.raises(PlanError, match="of which there are none yet"):
+        checked_after([0], 0, "work")
+
+
 def plan(*names: str) -> list[Step]:
     return [make_step(position, name, [position], ROOTS) for position, name in enumerate(names)]
 
@@ -244,6 +279,11 @@ def test_other_plan_is_refused_with_the_first_difference(
         return
     with pytest.raises(PlanError, match=f"^The plan is not the one .*: {difference}. Continue with the code"):
         check_same_plan(*records)
+
+
+def test_plan_whose_steps_come_after_others_is_the_same_plan() -> None:
+    was, now = make_step(1, "work", [], ROOTS), make_step(1, "work", [], ROOTS, [])
+    check_same_plan([was.record], [now.record])
 
 
 def test_plan_with_an_equal_but_other_param_is_refused() -> None:

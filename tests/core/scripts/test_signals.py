@@ -41,6 +41,33 @@ def test_signal_waits_until_the_deferred_block_ends() -> None:
     assert reached == ["inner", "outer"]
 
 
+def test_signal_that_waits_can_be_seen() -> None:
+    with pytest.raises(Interrupted), guarded_signals() as guard, guard.deferred():
+        assert guard.seen is None
+        send(signal.SIGTERM)
+        assert guard.seen == signal.SIGTERM
+
+
+def test_signal_of_a_block_that_an_error_leaves_waits_for_the_next_one() -> None:
+    reached = []
+    with pytest.raises(Interrupted), guarded_signals() as guard:
+        with suppress(ValueError), guard.deferred():
+            send(signal.SIGTERM)
+            guard.release()
+            raise ValueError
+        reached.append("after")
+        with guard.deferred():
+            pass
+    assert reached == ["after"]
+
+
+def test_released_guard_lets_the_next_signal_through_at_once() -> None:
+    with pytest.raises(Interrupted), guarded_signals() as guard, guard.deferred():
+        guard.release()
+        send(signal.SIGTERM)
+        pytest.fail("the signal has to raise")
+
+
 def test_deferred_block_without_a_signal_just_ends() -> None:
     with guarded_signals() as guard:
         for _ in range(2):

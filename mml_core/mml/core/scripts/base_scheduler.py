@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,7 +16,8 @@ from mml.core.scripts.exceptions import MMLMisconfigurationException, PlanError,
 from mml.core.scripts.plugins import HOOKS
 from mml.core.scripts.progress import RunProgress
 from mml.core.scripts.run_driver import recall_start, run_recorded, run_unrecorded
-from mml.core.scripts.schedule import Step, make_step, step_seed
+from mml.core.scripts.schedule import Step, checked_after, make_step, step_seed
+from mml.core.scripts.signals import SignalGuard
 from mml.core.scripts.struct_tracker import StructTracker
 from mml.core.scripts.utils import as_list
 
@@ -51,11 +52,13 @@ class AbstractBaseScheduler(ABC):
         subroutines: those of `available_subroutines` that `cfg.mode.subroutines` asks for.
         commands: the methods to call, one per step.
         params: the positional arguments of each command: JSON values or paths.
+        after: position of a step -> positions of those that it needs; a step that is not in it needs the one before it.
+        guard: holds back signals while the run is going on, None outside of it.
         pivot: a prominent task among `cfg.task_list`: `cfg.pivot.name`, else the first; None without tasks.
         return_value: what `run` returns, a JSON value; sweeps read it.
         continue_status: whether this continues an earlier run.
         progress: the display of steps, epochs and batches.
-        seed: of the run; `step_seed` is the one of the current step.
+        seed: of the run; `step_seed` is the one of the current step, `step_position` its place in the plan.
         seconds: time of all steps of a finished run, interruptions left out.
     """
 
@@ -72,8 +75,11 @@ class AbstractBaseScheduler(ABC):
         self.pivot = _pivot(cfg, self.task_list)
         self.commands: list[Callable[..., Any]] = []
         self.params: list[Sequence[Any]] = []
+        self.after: dict[int, list[int]] = {}
+        self.guard: SignalGuard | None = None
         self.return_value: Any = None
         self.seed = self.step_seed = _checked_seed(cfg.seed)
+        self.step_position = 0
         self.seconds = 0.0
         self.progress = RunProgress(enabled=bool(OmegaConf.select(cfg, "logging.progress", default=True)))
         self.fm = _make_file_manager(cfg)
@@ -85,19 +91,26 @@ class AbstractBaseScheduler(ABC):
     def create_routine(self) -> None:
         """Fill `commands` and `params`, based on `subroutines`. No work is done here."""
 
-    def add_step(self, command: Callable[..., Any], *params: Any) -> None:
-        """Append a step to the plan; a running step may add steps, too.
+    def add_step(self, command: Callable[..., Any], *params: Any, after: Iterable[int] | None = None) -> int:
+        """Append a step to the plan and return its position; a running step may add steps, too.
 
         Args:
             command: a method of this scheduler.
             *params: its arguments: JSON values or paths.
+            after: positions of the steps that it needs, `()` for none; by default the step before it. With
+                `on_error=continue`, a step is done unless one that it needs failed.
 
         Raises:
-            PlanError: a param that can't be journaled.
+            PlanError: a param that can't be journaled, or `after` holds anything but positions of earlier steps.
         """
-        make_step(len(self.commands), _command_name(command), params, self.fm.roots)
+        position, name = len(self.commands), _command_name(command)
+        needed = checked_after(after, position, name)
+        make_step(position, name, params, self.fm.roots, needed)
         self.commands.append(command)
         self.params.append(list(params))
+        if needed is not None:
+            self.after[position] = needed
+        return position
 
     def after_preparation_hook(self) -> None:  # noqa: B027 # optional for subclasses
         """Be called before the first step, also when a run is continued. For a subclass to override."""
@@ -119,6 +132,7 @@ class AbstractBaseScheduler(ABC):
                 self.fm.task_index.header(name)
         self.commands.clear()
         self.params.clear()
+        self.after.clear()
         self.create_routine()
         return self.steps_from(0)
 
@@ -133,7 +147,7 @@ class AbstractBaseScheduler(ABC):
             raise PlanError(msg)
         roots = self.fm.roots
         return [
-            make_step(number, _command_name(self.commands[number]), self.params[number], roots)
+            make_step(number, _command_name(self.commands[number]), self.params[number], roots, self.after.get(number))
             for number in range(position, len(self.commands))
         ]
 
@@ -153,8 +167,11 @@ class AbstractBaseScheduler(ABC):
         return run_recorded(self, self.plan())
 
     def begin_step(self, step: Step) -> None:
-        """Prepare for a step: derive its seed, from the run's seed and the step alone."""
-        self.step_seed = step_seed(self.seed, step.key)
+        """Prepare for a step: take down its position, and derive its seed from the run's seed and the step alone."""
+        self.step_seed, self.step_position = step_seed(self.seed, step.key), step.position
+
+    def step_recorded(self, step: Step) -> None:  # noqa: B027 # optional for subclasses
+        """Be called when a step is done and recorded for good, to remove what only its continuation would need."""
 
     def get_struct(self, task_name: str) -> TaskStruct:
         """Return the struct of a task; changes that a step makes to its paths and models are journaled with the step.

@@ -58,11 +58,12 @@ class CreateScheduler(AbstractBaseScheduler):
         for name in dict.fromkeys(self.task_list):
             self._check_task(name)
             if "create" in self.subroutines:
-                self.add_step(self.prepare, name)
+                self.add_step(self.prepare, name, after=())
 
     def prepare(self, task_name: str) -> None:
         """Plan to create a task in a folder that no other run knows."""
-        self.add_step(self.create, task_name, f"{self.fm.temp_path.parent.name}-{uuid.uuid4().hex[:8]}")
+        token = f"{self.fm.temp_path.parent.name}-{uuid.uuid4().hex[:8]}"
+        self.add_step(self.create, task_name, token, after=(self.step_position,))
 
     def create(self, task_name: str, token: str) -> None:
         """Create a task; after an interruption, go on with the images that are there.

@@ -53,8 +53,17 @@ class Step(NamedTuple):
     params: list[Any]
     key: str
 
+    @property
+    def needs(self) -> list[int]:
+        """Positions of the steps that have to be done before this one."""
+        if self.record.after is not None:
+            return self.record.after
+        return [self.position - 1] if self.position else []
 
-def make_step(position: int, command: str, params: Sequence[Any], roots: PathRoots) -> Step:
+
+def make_step(
+    position: int, command: str, params: Sequence[Any], roots: PathRoots, after: list[int] | None = None
+) -> Step:
     """Return the step of a command.
 
     Args:
@@ -63,6 +72,7 @@ def make_step(position: int, command: str, params: Sequence[Any], roots: PathRoo
         params: JSON values (str, int, finite float, bool, None, lists, dicts with text keys) or paths;
             OmegaConf containers become plain ones.
         roots: what paths are recorded relative to.
+        after: positions of the steps that it needs, from `checked_after`; None: it needs the one before it.
 
     Raises:
         PlanError: a param is anything else; names the step and the value.
@@ -72,11 +82,37 @@ def make_step(position: int, command: str, params: Sequence[Any], roots: PathRoo
         raise PlanError(msg)
     try:
         plain = [_plain(param, f"param {i} of step {position + 1}, {command}") for i, param in enumerate(params)]
-        record = StepRecord(command, [_portable(param, roots) for param in plain])
+        record = StepRecord(command, [_portable(param, roots) for param in plain], after)
         return Step(position, record, plain, record.key)
     except (msgspec.MsgspecError, UnicodeEncodeError, OverflowError, RecursionError) as error:
         msg = f"Step {position + 1}, {command}, can't be journaled: {error}. {_PARAM_FIX}"
         raise PlanError(msg) from error
+
+
+def checked_after(after: Iterable[int] | None, position: int, command: str) -> list[int] | None:
+    """Return the positions of the steps that a step needs, sorted, each once.
+
+    Args:
+        after: positions as given; None: the step before it.
+        position: of the step itself, from 0.
+        command: its name, for the message.
+
+    Raises:
+        PlanError: not positions of earlier steps.
+    """
+    if after is None:
+        return None
+    given: Any = after
+    if not isinstance(given, str) and isinstance(given, Iterable):
+        given = list(given)
+    if isinstance(given, list) and all(type(needed) is int and 0 <= needed < position for needed in given):
+        return sorted(set(given))
+    earlier = f"from 0 to {position - 1}" if position else "of which there are none yet"
+    msg = (
+        f"Step {position + 1}, {command}, can't come after {given!r}. Give a list of positions of earlier steps "
+        f"({earlier}), as `add_step` returned them; () when it needs none."
+    )
+    raise PlanError(msg)
 
 
 def restore_step(position: int, record: StepRecord, roots: PathRoots) -> Step:
@@ -85,7 +121,9 @@ def restore_step(position: int, record: StepRecord, roots: PathRoots) -> Step:
 
 
 def check_same_plan(recorded: Sequence[StepRecord], planned: Sequence[StepRecord]) -> None:
-    """Make sure that a plan is the one a run was started with.
+    """Make sure that a plan is the one a run was started with: the same steps in the same order.
+
+    What a step comes after is no part of it: it decides what can be done without a step that failed, not what is done.
 
     Raises:
         PlanError: names the first difference.

@@ -23,6 +23,11 @@ class SignalGuard:
         self._depth = 0
         self._seen: int | None = None
 
+    @property
+    def seen(self) -> int | None:
+        """The signal that asks the run to stop, None as long as there is none."""
+        return self._seen
+
     def handle(self, signum: int, _frame: FrameType | None) -> None:
         """Be the handler of a signal."""
         if os.getpid() != self._pid:
@@ -49,8 +54,15 @@ class SignalGuard:
         try:
             yield
         finally:
-            self._depth -= 1
+            self._depth = max(0, self._depth - 1)
         self._raise_seen()
+
+    def release(self) -> None:
+        """Let signals through again although a deferred block has not ended, because an error is leaving it.
+
+        One that waits already stays waiting, until the next deferred block ends: the error says more.
+        """
+        self._depth = 0
 
     def _raise_seen(self) -> None:
         if self._seen is not None and not self._depth:

@@ -72,8 +72,11 @@ class TrainScheduler(AbstractBaseScheduler):
         commands = {"train": self.train_fold, "test": self.test_fold, "predict": self.predict_fold}
         for task in self.task_list:
             for fold in folds[task]:
+                # A model is tested and asked for predictions once it is trained; folds don't need one another.
+                trained: tuple[int, ...] = ()
                 for name in self.subroutines:
-                    self.add_step(commands[name], task, fold)
+                    position = self.add_step(commands[name], task, fold, after=trained)
+                    trained = (position,) if name == "train" else trained
 
     def train_fold(self, task: str, fold: int) -> None:
         """Train a model with one fold held out, and attach its record to the task.

@@ -1,0 +1,102 @@
+"""Running one step in this process: what the driver knows of a scheduler, and how it finds out what a step changed."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from omegaconf import DictConfig
+
+from mml.core.data_loading.file_manager import MMLFileManager
+from mml.core.scripts.exceptions import PlanError
+from mml.core.scripts.progress import RunProgress
+from mml.core.scripts.schedule import Step, StepRecord, step_seed
+from mml.core.scripts.seeding import seed_everything
+from mml.core.scripts.signals import SignalGuard
+from mml.core.scripts.struct_tracker import StructTracker
+from mml.core.scripts.values import plain_value
+from mml.runners.base import StepOutcome
+
+
+class Scheduler(Protocol):
+    """What the driver knows of a scheduler; `AbstractBaseScheduler` says what each means."""
+
+    cfg: DictConfig
+    fm: MMLFileManager
+    structs: StructTracker
+    progress: RunProgress
+    commands: list[Callable[..., Any]]
+    params: list[Sequence[Any]]
+    after: dict[int, list[int]]
+    guard: SignalGuard | None
+    task_list: list[str]
+    return_value: Any
+    seed: int
+    step_seed: int
+    seconds: float
+    continue_status: bool
+
+    def begin_step(self, step: Step) -> None:
+        """Prepare for a step."""
+
+    def step_recorded(self, step: Step) -> None:
+        """Be called when a step is done and can't be lost any more."""
+
+    def steps_from(self, position: int) -> list[Step]:
+        """Return the planned steps from a position on."""
+        ...
+
+    def after_preparation_hook(self) -> None:
+        """Be called before the first step."""
+
+    def before_finishing_hook(self) -> None:
+        """Be called after the last step."""
+
+    def report(self) -> None:
+        """Print the outcome."""
+
+
+def execute_step(scheduler: Scheduler, step: Step) -> StepOutcome:
+    """Run one step in this process and return what it changed.
+
+    Raises:
+        MMLError: the step left a return value that can't be journaled.
+    """
+    scheduler.begin_step(step)
+    seed_everything(scheduler.step_seed)
+    # By value: a step may also change a list or dict in place.
+    before, planned = plain_value(scheduler.return_value, "return_value before a step"), len(scheduler.commands)
+    scheduler.structs.begin_step()
+    start = time.perf_counter()
+    scheduler.commands[step.position](*step.params)
+    seconds = time.perf_counter() - start
+    value = plain_value(scheduler.return_value, f"return_value of step {step.record}")
+    return StepOutcome(
+        seconds=round(seconds, 6),
+        tasks=scheduler.structs.end_step(),
+        value=msgspec.UNSET if value == before else value,
+        grown=_grown(scheduler, planned),
+    )
+
+
+def _grown(scheduler: Scheduler, planned: int) -> list[StepRecord]:
+    """Return the steps that were added to the plan, which a continued run has to find by name."""
+    steps = scheduler.steps_from(planned)
+    for step in steps:
+        if not callable(getattr(scheduler, step.record.command, None)):
+            name = type(scheduler).__name__
+            msg = f"Step {step.record}, added while running: '{step.record.command}' is no method of {name}."
+            raise PlanError(msg)
+    return [step.record for step in steps]
+
+
+def begin_hook(scheduler: Scheduler, name: str) -> None:
+    """Seed what runs outside of steps, by its name."""
+    scheduler.step_seed = step_seed(scheduler.seed, name)
+    seed_everything(scheduler.step_seed)
+
+
+def call_hooks(hooks: list[Any], scheduler: Scheduler) -> None:
+    """Call what plugins registered."""
+    for hook in hooks:
+        hook(scheduler)
