@@ -25,7 +25,7 @@ from mml.core.scripts.run_folder import RUNS_FOLDER
 from mml.core.scripts.utils import atomic_write
 
 # Files of a run folder that hold times, pids or where the run was killed.
-OF_THE_MOMENT = ("journal.jsonl", "run.lock", "exp.log", "config.yaml", "overrides.yaml", "errors")
+OF_THE_MOMENT = ("journal.jsonl", "run.lock", "exp.log", "config.yaml", "overrides.yaml", "errors", "live.json")
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 
 MMLFileManager.add_assignment_path(None, "toy", "PROJ_PATH/TOY/TASK_NAME/toy.txt", True, True)

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 
 from mml.core.scripts.exceptions import JournalError
+from mml.core.scripts.run_files import JOURNAL_FILE as JOURNAL_FILE
 from mml.core.scripts.schedule import StepRecord
 from mml.core.scripts.utils import fsync_folder
 
-JOURNAL_FILE = "journal.jsonl"
 # The hooks whose files the journal knows, as those of a step.
 PREPARATION, FINISHING = "preparation", "finishing"
 # Appending changes the size, which fdatasync flushes as well; the time stamps that it leaves out don't matter here.

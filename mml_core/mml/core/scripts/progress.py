@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
@@ -27,6 +28,7 @@ class RunProgress:
         self._steps = StepCount()
         self._open: list[ProgressTask] = []
         self._view: View = View()
+        self._live_folder: Path | None = None
 
     @property
     def console(self) -> "Console":
@@ -37,9 +39,17 @@ class RunProgress:
             self._console = Console(stderr=True)
         return self._console
 
+    def live_in(self, folder: Path) -> None:
+        """Tell other processes, by a file in a run folder, where the run is; from the next `with` block on."""
+        self._live_folder = folder
+
     def __enter__(self) -> Self:
         if self._enabled:
             self._view = _view_for(self.console, self._steps)
+        if self._live_folder is not None:
+            from mml.core.scripts.progress_live import LiveFile  # of use to recorded runs alone
+
+            self._view = LiveFile(self._view, self._live_folder, self._steps, self._open)
         return self
 
     def __exit__(self, *error: object) -> None:

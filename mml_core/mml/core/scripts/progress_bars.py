@@ -124,9 +124,8 @@ class LiveView(View):
 
     def _step_row(self, now: float) -> Row:
         steps = self._steps
-        ran, elapsed = steps.done - steps.inherited, now - steps.started
-        left = (steps.total - steps.done) * elapsed / ran if ran > 0 else None
-        texts = (steps.line(), f"{steps.done:,}/{steps.total:,}", "", clock(elapsed), clock(left), "")
+        elapsed, left = clock(now - steps.started), clock(steps.time_left(now))
+        texts = (steps.line(), f"{steps.done:,}/{steps.total:,}", "", elapsed, left, "")
         return Row(texts, steps.done, steps.total)
 
     def _start(self) -> None:

@@ -69,6 +69,11 @@ class StepCount:
         """Return e.g. `step 2/5 train digits fold 1`."""
         return f"step {self.number:,}/{self.total:,} {self.name}".rstrip()
 
+    def time_left(self, now: float) -> float | None:
+        """Return the seconds that the remaining steps take at the pace of this process, None when nobody knows."""
+        ran = self.done - self.inherited
+        return (self.total - self.done) * (now - self.started) / ran if ran > 0 else None
+
 
 class View:
     """What shows the numbers; this one shows nothing. Each method may be called thousands of times a second."""

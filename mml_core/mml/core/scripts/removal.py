@@ -11,7 +11,7 @@ from mml.core.data_loading.file_manager import TEMP_FOLDER
 from mml.core.scripts.exceptions import MMLError, RunLockedError
 from mml.core.scripts.holdings import CACHE, CREATIONS, RUN_KINDS, Holding
 from mml.core.scripts.journal import JOURNAL_FILE
-from mml.core.scripts.run_folder import CONFIG_FILE, ERRORS_FOLDER, LOG_FILE, OVERRIDES_FILE
+from mml.core.scripts.run_files import CONFIG_FILE, ERRORS_FOLDER, LIVE_FILE, LOG_FILE, OVERRIDES_FILE
 from mml.core.scripts.run_lock import LOCK_FILE, RunLock
 from mml.core.scripts.utils import unfinished_writes
 from mml.report.tables import list_text
@@ -21,6 +21,7 @@ RUN_CONTENTS = (
     TEMP_FOLDER,
     ERRORS_FOLDER,
     "tensorboard",
+    LIVE_FILE,
     LOG_FILE,
     OVERRIDES_FILE,
     CONFIG_FILE,

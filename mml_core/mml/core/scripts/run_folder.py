@@ -10,13 +10,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from mml.core.scripts.exceptions import ContinueError, MMLMisconfigurationException
-from mml.core.scripts.utils import atomic_write
-
-RUNS_FOLDER = "runs"
-CONFIG_FILE = "config.yaml"
-OVERRIDES_FILE = "overrides.yaml"
-ERRORS_FOLDER = "errors"
-LOG_FILE = "exp.log"
+from mml.core.scripts.run_files import CONFIG_FILE as CONFIG_FILE
+from mml.core.scripts.run_files import ERRORS_FOLDER as ERRORS_FOLDER
+from mml.core.scripts.run_files import LOG_FILE as LOG_FILE
+from mml.core.scripts.run_files import OVERRIDES_FILE as OVERRIDES_FILE
+from mml.core.scripts.run_files import RUNS_FOLDER as RUNS_FOLDER
+from mml.core.scripts.utils import atomic_write, fsync_folder, make_folder
 
 
 def make_run_folder(proj_path: Path, mode: str) -> Path:
@@ -30,7 +29,7 @@ def make_run_folder(proj_path: Path, mode: str) -> Path:
     runs = proj_path / RUNS_FOLDER
     stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{mode}"
     try:
-        runs.mkdir(parents=True, exist_ok=True)
+        make_folder(runs)
         return _first_new(runs / (stamp if number == 1 else f"{stamp}_{number}") for number in count(1))
     except OSError as error:
         msg = (
@@ -46,6 +45,7 @@ def _first_new(folders: Iterator[Path]) -> Path:
         folder = next(folders)
         with suppress(FileExistsError):
             folder.mkdir()
+            fsync_folder(folder.parent)
             return folder
 
 

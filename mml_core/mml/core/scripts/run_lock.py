@@ -12,8 +12,8 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from mml.core.scripts.exceptions import RunLockedError
+from mml.core.scripts.run_files import LOCK_FILE as LOCK_FILE
 
-LOCK_FILE = "run.lock"
 # A probe by another process (`is_held`) holds the lock for microseconds; this is long enough to outlast it.
 _PATIENCE = 0.5
 

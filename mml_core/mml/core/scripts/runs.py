@@ -1,28 +1,28 @@
 """Which runs there are and what became of them, told from their journals and locks alone."""
 
+import errno
+import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mml.core.scripts.exceptions import JournalError
-from mml.core.scripts.journal import JOURNAL_FILE, Failed, RunRecord, Stopped, read_events
-from mml.core.scripts.run_folder import CONFIG_FILE, RUNS_FOLDER
-from mml.core.scripts.run_lock import is_held
+from mml.core.scripts.run_digest import CRASHED as CRASHED
+from mml.core.scripts.run_digest import FAILED as FAILED
+from mml.core.scripts.run_digest import FINISHED as FINISHED
+from mml.core.scripts.run_digest import INTERRUPTED as INTERRUPTED
+from mml.core.scripts.run_digest import RunDigest, digest
+from mml.core.scripts.run_files import CONFIG_FILE, JOURNAL_FILE, LOCK_FILE, RUNS_FOLDER
+from mml.core.scripts.run_index import FoundRun, look_at_runs
 from mml.core.scripts.values import restored_value
 
-RUNNING, INTERRUPTED, CRASHED, FAILED, FINISHED, DAMAGED = (
-    "running",
-    "interrupted",
-    "crashed",
-    "failed",
-    "finished",
-    "damaged",
-)
-_NOT_STARTED = "The run was killed before it had written its config; its folder can be removed."
+RUNNING, DAMAGED = "running", "damaged"
+STATES = (RUNNING, INTERRUPTED, CRASHED, FAILED, FINISHED, DAMAGED)
 CONTINUABLE = (INTERRUPTED, CRASHED, FAILED)
+_NOT_STARTED = "The run was killed before it had written its config; its folder can be removed."
+_HELD_BY_ANOTHER = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK)
 
 
 class RunInfo(NamedTuple):
@@ -42,6 +42,7 @@ class RunInfo(NamedTuple):
         seconds: time of all steps that are done.
         return_value: as of now.
         error: of a failed run, or why a damaged one can't be read.
+        changed: local time of the last change of its journal, or else of its folder; None when there is none.
     """
 
     name: str
@@ -56,6 +57,82 @@ class RunInfo(NamedTuple):
     seconds: float = 0.0
     return_value: Any = None
     error: str = ""
+    changed: datetime | None = None
+
+
+def all_runs(results_root: Path, projects: Collection[str] | None = None) -> list[FoundRun]:
+    """Return all runs of projects (by default all), newest first, without asking yet which of them are running.
+
+    Raises:
+        OSError: a folder can't be read.
+    """
+    return sorted(look_at_runs(results_root, projects), key=started, reverse=True)
+
+
+def started(run: FoundRun) -> tuple[float, str]:
+    """Return what sorts runs by age: the start or, of one that was killed before it wrote so, the last change."""
+    return run.digest.created or run.changed, run.name
+
+
+def settle(run: FoundRun, results_root: Path) -> tuple[str, FoundRun]:
+    """Return the state of a run and what its journal says by then; without a look at its lock when it is finished."""
+    if not run.fault and run.digest.state == FINISHED:
+        return FINISHED, run
+    folder = results_root / run.project / RUNS_FOLDER / run.name
+    if is_running(folder):
+        return RUNNING, run
+    if _last_change(folder) != run.changed:
+        run = _look_again(folder)  # it ended between the look at its journal and that at its lock
+    if run.fault or (not run.digest.created and not (folder / CONFIG_FILE).exists()):
+        return DAMAGED, run
+    return run.digest.state, run
+
+
+def run_info(run: FoundRun, results_root: Path) -> RunInfo:
+    """Return what became of a run."""
+    return info_of(*settle(run, results_root), results_root)
+
+
+def info_of(state: str, run: FoundRun, results_root: Path) -> RunInfo:
+    """Return what became of a run whose state is known."""
+    folder, said = results_root / run.project / RUNS_FOLDER / run.name, run.digest
+    return RunInfo(
+        name=run.name,
+        project=run.project,
+        path=folder,
+        state=state,
+        mode=said.mode,
+        tasks=tuple(said.tasks),
+        created=_local_time(said.created),
+        steps_done=said.steps_done,
+        steps_total=said.steps_total,
+        seconds=said.seconds,
+        return_value=restored_value(said.value),
+        error=_error(run, folder, state),
+        changed=_local_time(run.changed),
+    )
+
+
+def is_running(folder: Path) -> bool:
+    """Tell whether a living process works on a run folder. Leaves the folder as it is.
+
+    Takes the lock for a moment, shared, so that those who look don't disturb one another.
+    """
+    try:
+        handle = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD_BY_ANOTHER:
+            return True
+        from mml.core.scripts.run_lock import is_held  # knows the ways of file systems without locks
+
+        return is_held(folder)
+    finally:
+        os.close(handle)
+    return False
 
 
 def run_folders(proj_path: Path) -> list[Path]:
@@ -69,29 +146,12 @@ def run_folders(proj_path: Path) -> list[Path]:
 
 
 def read_run(folder: Path) -> RunInfo:
-    """Return what journal and lock of a run folder say."""
-    project = folder.parent.parent.name
-    running = is_held(folder)
-    try:
-        record = RunRecord(read_events(folder / JOURNAL_FILE)[0])
-    except JournalError as error:
-        return RunInfo(folder.name, project, folder, DAMAGED, error=str(error))
-    if record.opened is None and not running and not (folder / CONFIG_FILE).exists():
-        return RunInfo(folder.name, project, folder, DAMAGED, error=_NOT_STARTED)
-    return RunInfo(
-        name=folder.name,
-        project=project,
-        path=folder,
-        state=RUNNING if running else _state(record),
-        mode=record.opened.mode if record.opened else "",
-        tasks=tuple(record.opened.tasks) if record.opened else (),
-        created=datetime.fromtimestamp(record.opened.time).astimezone() if record.opened else None,
-        steps_done=len(record.done),
-        steps_total=None if record.plan is None else len(record.plan),
-        seconds=record.seconds,
-        return_value=restored_value(record.value),
-        error=record.last.error if isinstance(record.last, Failed) else "",
-    )
+    """Return what journal and lock of a run folder say.
+
+    Whatever the journal says, a run counts as running as long as a process holds its lock.
+    """
+    run, root = _look_again(folder), folder.parent.parent.parent
+    return info_of(RUNNING, run, root) if is_running(folder) else run_info(run, root)
 
 
 def project_runs(proj_path: Path, newest: int | None = None) -> list[RunInfo]:
@@ -135,9 +195,39 @@ def _all_run_folders(results_root: Path) -> Iterator[Path]:
         yield from run_folders(project)
 
 
-def _state(record: RunRecord) -> str:
-    if record.finished:
-        return FINISHED
-    if isinstance(record.last, Failed):
-        return FAILED
-    return INTERRUPTED if isinstance(record.last, Stopped) else CRASHED
+def _look_again(folder: Path) -> FoundRun:
+    """Return a run whose journal is read anew."""
+    said, fault, changed = RunDigest(), "", _last_change(folder)
+    try:
+        said = digest((folder / JOURNAL_FILE).read_bytes())
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        fault = f"can't be read: {error.strerror}."
+    except ValueError as error:
+        fault = str(error)
+    return FoundRun(folder.parent.parent.name, folder.name, changed, said, fault)
+
+
+def _last_change(folder: Path) -> float:
+    """Return when the journal changed last, or else the folder, in seconds since the epoch; 0 if there is neither."""
+    for path in (folder / JOURNAL_FILE, folder):
+        try:
+            return path.stat().st_mtime
+        except OSError:
+            continue
+    return 0.0
+
+
+def _error(run: FoundRun, folder: Path, state: str) -> str:
+    if run.fault.startswith("line"):
+        return f"{folder / JOURNAL_FILE}, {run.fault}. Restore the file from a backup, or start a new run."
+    if run.fault:
+        return f"{folder / JOURNAL_FILE} {run.fault}"
+    if state == DAMAGED:
+        return _NOT_STARTED
+    return run.digest.error if state == FAILED else ""
+
+
+def _local_time(seconds: float) -> datetime | None:
+    return datetime.fromtimestamp(seconds).astimezone() if seconds else None
