@@ -14,6 +14,7 @@ from mml.core.data_loading.claims import (
     Numbering,
     claim,
     claim_owner,
+    complete_claim,
     release,
     remove_claimed,
     share,
@@ -99,6 +100,38 @@ def test_folder_of_claims_stays_as_long_as_there_are_others(tmp_path: Path) -> N
     claim(tmp_path / "y", "me")
     release(tmp_path / "x")
     assert marks(tmp_path) == {"y"}
+
+
+def test_claim_of_a_run_is_durable_with_its_folder_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: synced.append(str(Path(f"/proc/self/fd/{handle}").readlink())) or fsync(handle)
+    )
+    claim(tmp_path / "a" / "x", "me")
+    folder = tmp_path / "a" / CLAIMS_FOLDER
+    assert synced == [str(path) for path in (tmp_path, tmp_path / "a", folder / "x", folder)]
+    claim(tmp_path / "a" / "y", NO_OWNER)
+    assert len(synced) == 4
+
+
+def test_claim_that_a_kill_left_without_an_owner_gets_the_one_who_announced_it(tmp_path: Path) -> None:
+    (tmp_path / CLAIMS_FOLDER).mkdir()
+    (tmp_path / CLAIMS_FOLDER / "x").touch()
+    (tmp_path / CLAIMS_FOLDER / ".x.abcdefgh.tmp").touch()
+    complete_claim(tmp_path / "x", "me")
+    assert claim_owner(tmp_path / "x") == "me"
+    assert marks(tmp_path) == {"x"}
+
+
+@pytest.mark.parametrize("owner", ["you", NO_OWNER, None])
+def test_claim_of_another_and_a_missing_one_are_not_completed(tmp_path: Path, owner: str | None) -> None:
+    if owner is not None:
+        claim(tmp_path / "x", owner)
+    complete_claim(tmp_path / "x", "me")
+    assert claim_owner(tmp_path / "x") == owner
 
 
 def test_own_file_is_removed_with_its_claim(tmp_path: Path) -> None:

@@ -358,6 +358,14 @@ def test_unfinished_writes_go_with_the_half_written_file(fm: MMLFileManager) -> 
     assert {file.name for file in path.parent.iterdir()} == {foreign.name}
 
 
+def test_file_goes_though_the_kill_came_before_its_claim_had_an_owner(fm: MMLFileManager) -> None:
+    running(fm)
+    path = write(fm, "many")
+    (path.parent / ".claims" / path.name).write_text("")
+    fm.remove_half_written(path)
+    assert list(path.parent.iterdir()) == []
+
+
 def test_temporary_folder_goes_whole(fm: MMLFileManager) -> None:
     running(fm)
     write(fm, "temp", file_name="t")

@@ -1,5 +1,6 @@
 """Run folders: made for one run each, and with all that a run needs to go on."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -27,6 +28,16 @@ def test_folder_is_named_by_time_and_mode(tmp_path: Path) -> None:
     assert folder.parent == tmp_path / "proj" / "runs"
     assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_train", folder.name)
     assert list(folder.iterdir()) == []
+
+
+def test_name_of_a_run_is_durable_before_the_run_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    fsync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: synced.append(Path(f"/proc/self/fd/{handle}").readlink()) or fsync(handle)
+    )
+    folder = make_run_folder(tmp_path / "proj", "train")
+    assert synced == [tmp_path, tmp_path / "proj", folder.parent]
 
 
 def test_runs_of_the_same_moment_have_folders_of_their_own(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from mml.core.scripts.utils import (
     atomic_write,
     did_you_mean,
     fsync_folder,
+    make_folder,
     unfinished_writes,
 )
 
@@ -269,6 +270,33 @@ def test_folder_can_be_made_durable_and_a_missing_one_not(tmp_path: Path) -> Non
     fsync_folder(tmp_path)
     with pytest.raises(FileNotFoundError):
         fsync_folder(tmp_path / "missing")
+
+
+def test_every_folder_that_is_made_has_a_durable_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: synced.append(str(Path(f"/proc/self/fd/{handle}").readlink())) or fsync(handle)
+    )
+    for _ in range(2):
+        make_folder(tmp_path / "a" / "b")
+    assert synced == [str(tmp_path), str(tmp_path / "a")]
+
+
+def test_folder_is_made_where_names_may_be_added_but_not_read(tmp_path: Path) -> None:
+    tmp_path.chmod(0o300)
+    try:
+        make_folder(tmp_path / "a")
+    finally:
+        tmp_path.chmod(0o700)
+    assert (tmp_path / "a").is_dir()
+
+
+def test_file_in_the_way_of_a_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    for path in (tmp_path / "a", tmp_path / "a" / "b"):
+        with pytest.raises(OSError, match="a"):
+            make_folder(path)
 
 
 @pytest.mark.parametrize("how", ["write", "save"])

@@ -4,15 +4,19 @@ A claim is a small file `.claims/<name>` beside the target, created exclusively,
 """
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from mml.core.data_loading.path_templates import number_path, numbers_taken
+from mml.core.scripts.utils import atomic_write, fsync_folder, make_folder, unfinished_writes
 
 CLAIMS_FOLDER = ".claims"
 NO_OWNER = "-"
 _RESCAN_AFTER = 8
+# Another process writes its name into a claim within microseconds after it made it.
+_PATIENCE = 0.1
 
 
 class Numbering:
@@ -59,11 +63,28 @@ def claim(path: Path, owner: str) -> bool:
     except FileExistsError:
         return False
     except FileNotFoundError:
-        mark.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(mark.parent)
         return claim(path, owner)
     with os.fdopen(handle, "w") as file:
         file.write(owner)
+        if owner != NO_OWNER:
+            # A power cut must not take the claim and leave the file: nobody would remove that any more.
+            file.flush()
+            os.fsync(file.fileno())
+    if owner != NO_OWNER:
+        fsync_folder(mark.parent)
     return True
+
+
+def complete_claim(path: Path, owner: str) -> None:
+    """Put the owner into a claim that a kill left without one; only for paths that `owner` announced."""
+    for left in unfinished_writes(_mark(path)):
+        left.unlink(missing_ok=True)
+    if claim_owner(path) == "":
+        time.sleep(_PATIENCE)
+    if claim_owner(path) == "":
+        with atomic_write(_mark(path), "w") as file:
+            file.write(owner)
 
 
 def share(path: Path, owner: str) -> None:
@@ -73,7 +94,8 @@ def share(path: Path, owner: str) -> None:
     """
     before = None if claim(path, owner) else claim_owner(path)
     if before not in (None, owner):
-        _mark(path).write_text(NO_OWNER if os.path.lexists(path) else owner)
+        with atomic_write(_mark(path), "w") as file:
+            file.write(NO_OWNER if os.path.lexists(path) else owner)
 
 
 def claim_owner(path: Path) -> str | None:

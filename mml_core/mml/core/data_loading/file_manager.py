@@ -213,6 +213,7 @@ class MMLFileManager(metaclass=Singleton):
 
     def remove_half_written(self, path: Path) -> None:
         """Remove a file that a killed step of this run announced, and what its unfinished writes left beside it."""
+        claims.complete_claim(path, self._numbering.owner)
         if path.is_relative_to(self.temp_path) or claims.claim_owner(path) == self._numbering.owner:
             for left in unfinished_writes(path):
                 cleanup.remove(left)

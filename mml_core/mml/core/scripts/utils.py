@@ -88,6 +88,20 @@ def fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder with its parents, as far as they are missing, and make their names durable.
+
+    Raises:
+        OSError: it can't be made, e.g. because a file is in the way.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    with suppress(PermissionError):  # a folder that may be written, but not read
+        fsync_folder(folder.parent)
+
+
 @contextmanager
 def atomic_write(path: Path, mode: str = "wb", encoding: str | None = None) -> Iterator[IO[Any]]:
     """Open a file that takes the place of `path` when the block ends well, and never exists in part.
@@ -99,7 +113,7 @@ def atomic_write(path: Path, mode: str = "wb", encoding: str | None = None) -> I
         mode: `"wb"` or `"w"`.
         encoding: of a text file, UTF-8 by default.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     if "b" not in mode:
         encoding = encoding or "utf-8"
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:_NAME_PART]}.", suffix=".tmp")
@@ -123,7 +137,7 @@ def atomic_save(path: Path, write: Callable[[Path], None]) -> None:
         path: the target.
         write: is called with a path beside the target, of the same suffix, that it has to write.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     beside = path.with_name(f".{path.stem[:_NAME_PART]}.{os.getpid()}.tmp{path.suffix}")
     try:
         write(beside)
