@@ -7,6 +7,7 @@ import copy
 import os
 import pty
 import re
+import resource
 import select
 import shutil
 import subprocess
@@ -26,7 +27,11 @@ COLUMNS, LINES = 110, 46
 
 
 def run_in_terminal(
-    words: Sequence[str], cwd: Path, lines: int = LINES, until: Callable[[str], bool] | None = None
+    words: Sequence[str],
+    cwd: Path,
+    lines: int = LINES,
+    until: Callable[[str], bool] | None = None,
+    python: str = sys.executable,
 ) -> tuple[pyte.Screen, pyte.Screen]:
     """Run `mml` with `words` in a terminal of its own; return the screen in the midst of it, and at the end.
 
@@ -35,15 +40,14 @@ def run_in_terminal(
         cwd: folder to run in.
         lines: height of the terminal.
         until: tells, given the text on the screen, that the midst of it has come.
+        python: the interpreter.
     """
     screen, midst = pyte.Screen(COLUMNS, lines), None
     stream = pyte.ByteStream(screen)
     main, child = pty.openpty()
     size = {"COLUMNS": str(COLUMNS), "LINES": str(lines)}
     env = {**os.environ, **size, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mml", *words], cwd=cwd, stdin=child, stdout=child, stderr=child, env=env
-    )
+    process = subprocess.Popen([python, "-m", "mml", *words], cwd=cwd, stdin=child, stdout=child, stderr=child, env=env)
     os.close(child)
     while data := _read(main, process):
         stream.feed(data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
@@ -107,6 +111,29 @@ def _is_well_under_way(shown: str) -> bool:
     return re.search(r"2/5", shown) is not None and re.search(r"[4-6]\d\d/750", shown) is not None
 
 
+def draw_doctor(folder: Path) -> None:
+    """Draw `mml doctor` on a machine with a torchvision for another torch, few open files and a misspelt variable."""
+    site = folder / "site"
+    (site / "torchvision").mkdir(parents=True)
+    (site / "torchvision" / "__init__.py").write_text('raise RuntimeError("operator torchvision::nms does not exist")')
+    # Under a name that says nothing of the machine that the picture is made on.
+    (folder / "env").symlink_to(sys.prefix)
+    python = folder / "env" / "bin" / "python"
+    limits, before = resource.getrlimit(resource.RLIMIT_NOFILE), dict(os.environ)
+    os.environ |= {
+        "PYTHONPATH": str(site),
+        "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
+        "MML_RESULT_PATH": "/data/results",
+    }
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, limits[1]))
+    try:
+        draw(run_in_terminal(["doctor"], folder, lines=120, python=str(python))[1], "mml doctor", "doctor")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def main() -> None:
     """Draw all pictures."""
     STATIC.mkdir(exist_ok=True)
@@ -120,6 +147,7 @@ def main() -> None:
         draw(finished, f"mml {' '.join(train)}", "finished_run")
         for name, words in {"home": [], "help_train": ["help", "train"], "info": ["info"]}.items():
             draw(run_in_terminal(words, folder, lines=120)[1], " ".join(["mml", *words]), name)
+        draw_doctor(folder)
     finally:
         shutil.rmtree(folder)
 
