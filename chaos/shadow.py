@@ -1,14 +1,14 @@
 """What a power cut leaves: the folders of a recording at any of its events, less what was not durable by then.
 
-`strict` keeps no more than POSIX promises: the bytes of a file as of its last fsync, and a name only when the folder that
-it is in was fsynced after the name was made; what was removed is back when the folder was not. `journaled` is what common
-file systems do: names become durable in the order in which they were made, up to some moment after the last fsync, and
-files that were not fsynced since have old, no or some of their bytes.
+`strict` keeps no more than POSIX promises: the bytes of a file as of its last fsync, and a name only when its folder
+was fsynced after the name was made; what was removed is back when the folder was not. `journaled` is what common file
+systems do: names become durable in the order in which they were made, up to some moment after the last fsync, and files
+that were not fsynced since have old, no or some of their bytes.
 """
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ class Node(NamedTuple):
     """A file, folder or link, whatever its names: `content` is a digest, `folder` or `link <target>`."""
 
     number: int
+    inode: int
     content: str
     mode: int
 
@@ -32,18 +33,18 @@ class Disk:
         self.seen: dict[str, Node] = {}
         self.durable: dict[int, str] = {}
         self.names: dict[int, dict[str, Node]] = {}
-        self._numbers: dict[int, int] = {}
         self._next = 0
 
-    def change(self, changed: dict[str, Any], gone: list[str]) -> None:
-        """Take over what an observation found."""
+    def change(self, changed: dict[str, list[Any]], gone: list[str]) -> None:
+        """Take over what an observation found; an inode without a name at the last one is another file now."""
+        numbers = {node.inode: node.number for node in self.seen.values()}
         for path in gone:
             self.seen.pop(path, None)
-        fresh = {path: entry for path, entry in changed.items()}
-        kept = {node.number for path, node in self.seen.items() if path not in fresh}
-        earlier = {node.number for node in self.seen.values()}
-        for path, (inode, content, mode) in fresh.items():
-            self.seen[path] = Node(self._number(inode, gone, kept | earlier), content, mode)
+        for path, (inode, content, mode) in changed.items():
+            if inode not in numbers:
+                self._next += 1
+                numbers[inode] = self._next
+            self.seen[path] = Node(numbers[inode], inode, content, mode)
 
     def sync(self, path: str) -> None:
         """Make a file's bytes, or a folder's names, durable; everything for an empty path."""
@@ -61,13 +62,6 @@ class Disk:
         for path, node in self.seen.items():
             if path.rpartition("/")[0] == folder:
                 yield path.rpartition("/")[2], node
-
-    def _number(self, inode: int, gone: list[str], alive: set[int]) -> int:
-        """Return the number of an inode; one that had no name any more at the last look is another file now."""
-        if inode not in self._numbers or (not gone and self._numbers[inode] not in alive):
-            self._next += 1
-            self._numbers[inode] = self._next
-        return self._numbers[inode]
 
 
 class Recording:
@@ -100,64 +94,66 @@ class Recording:
         return max((place for place in range(cut) if "synced" in self.log[place]), default=0)
 
 
-def build(recording: Recording, cut: int, model: str, draw: random.Random, roots: dict[str, Path]) -> None:
-    """Build what a power cut leaves.
+class Remains(NamedTuple):
+    """Builds what a power cut leaves.
 
-    Args:
+    Attributes:
         recording: of an undisturbed run.
-        cut: place in its log.
-        model: `STRICT` or `JOURNALED`.
-        draw: decides what `JOURNALED` leaves open.
-        roots: watched folder -> where its remains go.
+        root: folder that the recorded run had for itself.
+        target: folder that the remains get; paths of the one in texts become paths of the other.
     """
-    disk = recording.disk(cut)
-    if model == STRICT:
-        for root, target in roots.items():
-            _build_strict(recording, disk, disk.seen[root], target)
-        return
-    order = draw.randint(recording.last_sync(cut) + 1, cut)
-    named = recording.disk(order).seen
-    for path, node in sorted(named.items()):
-        root = next(root for root in roots if path == root or path.startswith(f"{root}/"))
-        content = _drawn(recording, disk, path, node, draw)
-        _make(node, content, roots[root] / path.removeprefix(root).removeprefix("/"))
 
+    recording: Recording
+    root: str
+    target: Path
 
-def _build_strict(recording: Recording, disk: Disk, node: Node, target: Path) -> None:
-    if node.content == FOLDER:
-        _make(node, b"", target)
+    def build(self, cut: int, model: str, draw: random.Random, watched: Sequence[str]) -> Disk:
+        """Build the watched folders and return the disk as of the cut.
+
+        Args:
+            cut: place in the log.
+            model: `STRICT` or `JOURNALED`.
+            draw: decides what `JOURNALED` leaves open.
+            watched: the folders.
+        """
+        disk = self.recording.disk(cut)
+        if model == STRICT:
+            for folder in watched:
+                self._strict(disk, folder, disk.seen[folder])
+            return disk
+        named = self.recording.disk(draw.randint(min(self.recording.last_sync(cut) + 1, cut), cut)).seen
+        for path, node in sorted(named.items()):
+            self._put(path, node, self._drawn(disk, path, node, draw))
+        return disk
+
+    def _strict(self, disk: Disk, path: str, node: Node) -> None:
+        self._put(path, node, self._read(disk.durable.get(node.number)))
         for name, child in disk.names.get(node.number, {}).items():
-            _build_strict(recording, disk, child, target / name)
-        return
-    digest = disk.durable.get(node.number)
-    _make(node, _read(recording, digest) if digest else b"", target)
+            self._strict(disk, f"{path}/{name}", child)
 
+    def _drawn(self, disk: Disk, path: str, node: Node, draw: random.Random) -> bytes:
+        """Return the bytes of a file: the durable ones, or what may have become of later ones."""
+        now = disk.seen.get(path)
+        latest = now.content if now is not None and now.number == node.number else node.content
+        durable = disk.durable.get(node.number)
+        old, written = self._read(durable), self._read(latest)
+        if durable == latest:
+            return written
+        torn = written[: draw.randint(min(len(old), len(written)), len(written))]
+        return draw.choice([old, torn, written])
 
-def _drawn(recording: Recording, disk: Disk, path: str, node: Node, draw: random.Random) -> bytes:
-    """Return the bytes of a file: the durable ones, or what may have become of later ones."""
-    if node.content == FOLDER or node.content.startswith(LINK):
-        return b""
-    now = disk.seen.get(path)
-    latest = now.content if now is not None and now.number == node.number else node.content
-    durable = disk.durable.get(node.number)
-    if durable == latest:
-        return _read(recording, latest)
-    written = _read(recording, latest)
-    old = _read(recording, durable) if durable else b""
-    torn = written[: draw.randint(min(len(old), len(written)), len(written))]
-    return draw.choice([old, torn, written])
+    def _read(self, content: str | None) -> bytes:
+        if content is None or content == FOLDER or content.startswith(LINK):
+            return b""
+        return (self.recording.contents / content).read_bytes()
 
-
-def _read(recording: Recording, digest: str) -> bytes:
-    return b"" if digest.startswith(LINK) else (recording.contents / digest).read_bytes()
-
-
-def _make(node: Node, content: bytes, target: Path) -> None:
-    if node.content == FOLDER:
-        target.mkdir(exist_ok=True)
-    elif node.content.startswith(LINK):
-        target.symlink_to(node.content.removeprefix(LINK).strip())
-        return
-    else:
-        target.write_bytes(content)
-    target.chmod(node.mode)
+    def _put(self, path: str, node: Node, content: bytes) -> None:
+        target = self.target / path.removeprefix(self.root).lstrip("/")
+        if node.content.startswith(LINK):
+            target.symlink_to(node.content.removeprefix(LINK).strip())
+            return
+        if node.content == FOLDER:
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            target.write_bytes(content.replace(self.root.encode(), str(self.target).encode()))
+        target.chmod(node.mode)

@@ -109,7 +109,7 @@ def install() -> None:
         _wrap(name, _told_around)
     os.sync = _sync
     os.open = _opened(os.open)
-    io.open = builtins.open = _opened(io.open)  # type: ignore[assignment]
+    io.open = builtins.open = _opened(io.open)
     sys.addaudithook(_hook)
 
 

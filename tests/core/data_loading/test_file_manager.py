@@ -366,6 +366,29 @@ def test_file_goes_though_the_kill_came_before_its_claim_had_an_owner(fm: MMLFil
     assert list(path.parent.iterdir()) == []
 
 
+@pytest.mark.parametrize("how", ["half written", "cleaned up"])
+def test_what_was_removed_is_durably_gone(fm: MMLFileManager, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    running(fm)
+    fm.temp_path.mkdir(parents=True)
+    kept, gone = write(fm, "many"), write(fm, "many")
+    synced: list[Path] = []
+    fsync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: synced.append(Path(f"/proc/self/fd/{handle}").readlink()) or fsync(handle)
+    )
+    if how == "half written":
+        fm.remove_half_written(gone)
+    else:
+        fm.remove_own(gone)
+        assert synced == []
+        fm.remove_temp()
+    assert {gone.parent, gone.parent / ".claims"} <= set(synced)
+    assert kept.exists()
+    synced.clear()
+    fm.remove_temp()
+    assert synced == [fm.temp_path.parent]
+
+
 def test_temporary_folder_goes_whole(fm: MMLFileManager) -> None:
     running(fm)
     write(fm, "temp", file_name="t")

@@ -15,7 +15,7 @@ from mml.core.data_loading.task_struct import TaskStruct
 from mml.core.scripts.exceptions import PathTemplateError, UnknownNameError
 from mml.core.scripts.model_storage import ModelStorage
 from mml.core.scripts.portable_paths import PathRoots
-from mml.core.scripts.utils import Singleton, unfinished_writes
+from mml.core.scripts.utils import Singleton, fsync_folder, unfinished_writes
 
 TEMP_FOLDER = "temp"
 _LONGEST_NAME = 200
@@ -72,6 +72,7 @@ class MMLFileManager(metaclass=Singleton):
         self.on_path: Callable[[Path, str], None] | None = None
         self._numbering = claims.Numbering()
         self._again: list[Path] = []
+        self._removed_from: set[Path] = set()
         self._reuse = reuse.parse_reuse(reuse_cfg or {}, self._templates)
         self.kinds_to_remove = cleanup.wanted_kinds(remove_cfg or {}, self._templates)
         reuse.check_projects(self._reuse, self.results_root)
@@ -205,11 +206,14 @@ class MMLFileManager(metaclass=Singleton):
         return path
 
     def remove_own(self, path: Path) -> None:
-        """Remove a file of this run: one in its temporary folder, or one that it claimed. Others stay."""
+        """Remove a file of this run: one in its temporary folder, or one that it claimed. Others stay.
+
+        That it is gone becomes durable with `remove_temp`, once for all files.
+        """
         if path.is_relative_to(self.temp_path):
             cleanup.remove_with_claim(path)
-        else:
-            claims.remove_claimed(path, self._numbering.owner, cleanup.remove)
+        elif claims.remove_claimed(path, self._numbering.owner, cleanup.remove):
+            self._removed_from |= {path.parent, path.parent / claims.CLAIMS_FOLDER}
 
     def remove_half_written(self, path: Path) -> None:
         """Remove a file that a killed step of this run announced, and what its unfinished writes left beside it."""
@@ -218,10 +222,19 @@ class MMLFileManager(metaclass=Singleton):
             for left in unfinished_writes(path):
                 cleanup.remove(left)
         self.remove_own(path)
+        self._settle()
 
     def remove_temp(self) -> None:
-        """Remove the temporary folder of the run."""
+        """Remove the temporary folder of the run, and make durable that it and other files of the run are gone."""
         cleanup.remove(self.temp_path)
+        self._removed_from.add(self.temp_path.parent)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Keep a power cut from bringing back what was removed."""
+        for folder in filter(Path.is_dir, sorted(self._removed_from)):
+            fsync_folder(folder)
+        self._removed_from.clear()
 
     @contextmanager
     def repeating(self, paths: Iterable[Path]) -> Iterator[None]:
