@@ -196,6 +196,7 @@ class Verdict(NamedTuple):
         repeated: finished steps that were done again.
         differing: what differs from an undisturbed run.
         restarted: whether it had to be started anew, because it was killed before there was anything to continue.
+        struck: whether the disturbance came before the run was over.
         story: what happened, for whoever looks into a loss.
     """
 
@@ -203,6 +204,7 @@ class Verdict(NamedTuple):
     repeated: int
     differing: list[str]
     restarted: bool = False
+    struck: bool = True
     story: str = ""
 
 
@@ -230,7 +232,7 @@ def disturbed(
     launcher: Launcher, world: World, words: Sequence[str], disturbances: Iterable[Disturbance], whole: World
 ) -> Verdict:
     """Run a command with disturbances, one per process; then go on undisturbed to the end, and compare."""
-    story, restarted, survived = [], False, True
+    story, restarted, survived, struck = [], False, True, False
     for number, blow in enumerate(disturbances):
         typed = next_words(world, words)
         if typed is None:
@@ -238,9 +240,10 @@ def disturbed(
         restarted |= number > 0 and typed == list(words)
         ended = launcher.run(world, typed, world.plan(kill_at=blow.kill_at, signum=blow.signum), blow.after)
         story.append(f"mml {' '.join(typed)}, {blow}: {HUNG if ended.hung else ended.code}")
+        struck |= ended.code != 0
         # Killed as planned, ended in order by the signal, or done before it came.
         survived &= ended.code in (-blow.signum, 128 + blow.signum, 0)
-    return finished(launcher, world, words, whole, Verdict(survived, 0, [], restarted, "; ".join(story)))
+    return finished(launcher, world, words, whole, Verdict(survived, 0, [], restarted, struck, "; ".join(story)))
 
 
 def finished(launcher: Launcher, world: World, words: Sequence[str], whole: World, so_far: Verdict) -> Verdict:
@@ -255,7 +258,7 @@ def finished(launcher: Launcher, world: World, words: Sequence[str], whole: Worl
     different = differences(world.root, whole.root)
     if different:
         story.append(_where(world, whole))
-    return Verdict(survived, repeated_steps(world.root), different, restarted, "; ".join(story))
+    return Verdict(survived, repeated_steps(world.root), different, restarted, so_far.struck, "; ".join(story))
 
 
 def undisturbed(launcher: Launcher, world: World, words: Sequence[str], **plan: Any) -> list[str]:
@@ -278,6 +281,8 @@ def row(injected: str, verdicts: Sequence[Verdict], note: str = "") -> Row:
     notes = [note] if note else []
     if restarts:
         notes.append(f"{restarts} of them before there was a run to continue: started again")
+    if spared := sum(not verdict.struck for verdict in verdicts):
+        notes.append(f"{spared} of them were over before")
     return Row(
         injected,
         len(verdicts),
