@@ -1,12 +1,11 @@
 """DSetCreator: fetches the files of a data set and lays them out for the creators of its tasks."""
 
-import gzip
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from mml.core.data_loading.file_manager import MMLFileManager
-from mml.core.data_preparation.archive_extractors import is_archive, unpack_files
+from mml.core.data_preparation.archive_extractors import is_archive, unpack_files, unpack_gzip
 from mml.core.data_preparation.data_archive import DataArchive, DataKind
 from mml.core.data_preparation.disk import disk_errors
 from mml.core.data_preparation.downloads import Check, checksum_check, fetch
@@ -103,8 +102,7 @@ def _unpack(archive: DataArchive, folder: Path) -> None:
     if is_archive(archive.path):
         unpack_files(archive.path, folder)
     elif archive.path.suffix == ".gz":
-        with gzip.open(archive.path) as packed, (folder / archive.path.stem).open("wb") as file:
-            shutil.copyfileobj(packed, file)
+        unpack_gzip(archive.path, folder / archive.path.stem)
     else:
         shutil.copyfile(archive.path, folder / archive.path.name)
     mark.touch()

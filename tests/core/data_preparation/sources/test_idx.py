@@ -1,3 +1,5 @@
+import gzip
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +144,22 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path, name: str, values: np
     write_idx(tmp_path / name, values)
     with pytest.raises(TaskDataError, match=reason):
         read_idx_folder(tmp_path)
+
+
+def test_a_packed_file_is_unpacked_no_further_than_its_header_promises(tmp_path: Path) -> None:
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(b"\0\0\x08\1" + (5).to_bytes(4) + bytes(64 << 20)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(TaskDataError, match="promises 5 bytes of values, and 1,0"):
+            read_idx(path)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_packed_file_that_promises_without_measure_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(b"\0\0\x08\3" + b"\xff" * 12 + bytes(64 << 20)))
+    with pytest.raises(TaskDataError, match="would grow"):
+        read_idx(path)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mml.core.data_loading.task_attributes import DataSplit
+from mml.core.data_preparation.archive_extractors import Allowance
 from mml.core.data_preparation.images import Pixels
 from mml.core.data_preparation.samples import Collection, Sample
 from mml.core.scripts.exceptions import TaskDataError
@@ -31,6 +32,7 @@ _NAME = re.compile(
 _SPLITS = {"t": DataSplit.TEST, "v": DataSplit.VAL}
 _UNSIGNED_BYTE = 8
 _GZIP_MAGIC = b"\x1f\x8b"
+_LONGEST_HEADER = 4 + 4 * 255
 
 
 class _Pair(NamedTuple):
@@ -73,13 +75,26 @@ def read_idx(path: Path) -> Pixels:
         TaskDataError: it is no such file, or is cut short.
     """
     try:
-        data = path.read_bytes()
-        if data.startswith(_GZIP_MAGIC):
-            data = gzip.decompress(data)
+        data = _read_data(path)
     except (OSError, EOFError, zlib.error) as error:
         msg = f"IDX file {path} can't be read: {error}."
         raise TaskDataError(msg) from error
     return _parse_idx(data, path)
+
+
+def _read_data(path: Path) -> bytes:
+    """Return the bytes of a file, unpacked no further than its header promises: more than that is no image."""
+    with path.open("rb") as file:
+        if file.read(2) != _GZIP_MAGIC:
+            file.seek(0)
+            return file.read()
+    with gzip.open(path) as packed:
+        head = packed.read(_LONGEST_HEADER)
+        dimensions = head[3] if len(head) > 3 else 0
+        shape = np.frombuffer(head[4 : 4 + 4 * dimensions].ljust(4 * dimensions, b"\0"), ">u4")
+        wanted = 4 + 4 * dimensions + math.prod(map(int, shape)) + 1
+        Allowance(path, path.parent).take(wanted)
+        return head + packed.read(max(0, wanted - len(head)))
 
 
 def _parse_idx(data: bytes, path: Path) -> Pixels:
