@@ -7,11 +7,13 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from mml.core.data_loading.samplers import (
     BatchIndex,
     EpochBatchSampler,
     EpochSampler,
+    PositionedLoader,
     batch_rng,
     class_weights,
     task_seed,
@@ -77,18 +79,19 @@ def test_weighted_draws_are_reproducible() -> None:
 def test_an_epoch_goes_on_in_its_middle() -> None:
     whole, rest = EpochSampler(50, seed=1), EpochSampler(50, seed=1)
     whole.set_epoch(2)
-    rest.load_state_dict({"epoch": 2, "start": 20})
-    assert rest.state_dict() == {"epoch": 2, "start": 20}
+    rest.begin_at(2, passes=0, start=20)
     rest.set_epoch(2)
     assert list(rest) == list(whole)[20:]
-    assert rest.state_dict()["start"] == 0
+    assert list(rest) == list(whole)  # the next pass is a whole one
 
 
 def test_another_epoch_starts_at_its_beginning() -> None:
     sampler = EpochSampler(50, seed=1)
-    sampler.load_state_dict({"epoch": 2, "start": 20})
+    sampler.begin_at(2, passes=0, start=20)
     sampler.set_epoch(3)
     assert len(list(sampler)) == 50
+    sampler.set_epoch(3)
+    assert sampler.passes == 0
 
 
 def test_batches_carry_a_key_of_their_own() -> None:
@@ -106,10 +109,75 @@ def test_the_last_batch_is_left_out_when_asked() -> None:
 def test_batches_after_a_resume_have_the_keys_they_would_have_had() -> None:
     whole = list(EpochBatchSampler(EpochSampler(10, seed=5), 4, drop_last=False))
     sampler = EpochSampler(10, seed=5)
-    sampler.load_state_dict({"epoch": 0, "start": 4})
+    sampler.begin_at(0, passes=0, start=4)
     rest = list(EpochBatchSampler(sampler, 4, drop_last=False))
     assert rest == whole[1:]
     assert [batch.key for batch in rest] == [batch.key for batch in whole[1:]]  # type: ignore[attr-defined]
+
+
+class Positions(Dataset[list[int]]):
+    """Gives the positions it is asked for."""
+
+    def __getitems__(self, positions: list[int]) -> list[int]:
+        return list(positions)
+
+    def __getitem__(self, position: int) -> list[int]:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return 22
+
+
+def make_loader(workers: int = 0, drop_last: bool = False) -> PositionedLoader:
+    batches = EpochBatchSampler(EpochSampler(22, seed=5), 4, drop_last=drop_last)
+    # A worker that leaves no room for waiting is far ahead of what was handed out.
+    return PositionedLoader(Positions(), batch_sampler=batches, collate_fn=list, num_workers=workers)
+
+
+def epochs_of(loader: PositionedLoader, first: int, last: int) -> list[list[list[int]]]:
+    found = []
+    for epoch in range(first, last):
+        loader.batch_sampler.sampler.set_epoch(epoch)
+        found.append(list(loader))
+    return found
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("taken", range(7))
+def test_a_loader_goes_on_behind_the_batches_it_handed_out(taken: int, drop_last: bool) -> None:
+    whole = epochs_of(make_loader(drop_last=drop_last), 0, 4)
+    taken = min(taken, len(whole[2]))
+    stopped = make_loader(drop_last=drop_last)
+    epochs_of(stopped, 0, 2)
+    stopped.batch_sampler.sampler.set_epoch(2)
+    batches = iter(stopped)
+    assert [next(batches) for _ in range(taken)] == whole[2][:taken]
+    state = stopped.state_dict()
+    assert state == ({"epoch": 2, "batches": taken} if taken else {"epoch": 1, "batches": len(whole[1])})
+    if taken:
+        other = make_loader(drop_last=drop_last)
+        other.load_state_dict(state)
+        assert other.state_dict() == state
+        assert epochs_of(other, 2, 4) == [whole[2][taken:], whole[3]]
+
+
+def test_what_workers_loaded_ahead_does_not_count() -> None:
+    whole = epochs_of(make_loader(), 0, 1)[0]
+    ahead = make_loader(workers=1)
+    batches = iter(ahead)
+    assert [next(batches), next(batches)] == whole[:2]
+    other = make_loader(workers=1)
+    other.load_state_dict(ahead.state_dict())
+    assert len(batches) == len(whole)
+    assert list(other) == whole[2:]
+
+
+def test_a_short_loader_that_started_over_goes_on_in_that_pass() -> None:
+    loader = make_loader()
+    passes = [list(loader), list(loader), list(loader)]
+    other = make_loader()
+    other.load_state_dict({"epoch": 0, "batches": 8})
+    assert [list(other), list(other)] == [passes[1][2:], passes[2]]
 
 
 def test_a_batch_keeps_its_key_on_the_way_to_a_worker() -> None:

@@ -141,10 +141,15 @@ def test_only_averaged_weights_need_whole_checkpoints(tmp_path: Path) -> None:
     assert not keep_best("val/f1", "max", path, [EMAWeightAveraging()]).save_weights_only
 
 
-def test_the_best_epoch_is_kept_in_the_file_asked_for(tmp_path: Path) -> None:
+def test_the_best_epoch_is_kept_in_a_file_with_its_number(tmp_path: Path) -> None:
     keeper = keep_best("val/loss", "min", tmp_path / "best.ckpt", [])
     assert isinstance(keeper, ModelCheckpoint)
-    assert (keeper.dirpath, keeper.filename, keeper.monitor, keeper.mode) == (str(tmp_path), "best", "val/loss", "min")
+    assert (keeper.dirpath, keeper.filename, keeper.monitor, keeper.mode) == (
+        str(tmp_path),
+        "best_{epoch}",
+        "val/loss",
+        "min",
+    )
 
 
 def test_tensorboard_writes_below_the_run_folder_when_wanted(tmp_path: Path) -> None:

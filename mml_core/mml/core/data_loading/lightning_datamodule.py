@@ -18,7 +18,14 @@ from mml.core.data_loading.image_cache import CachedImages, ImageSource, TaskIma
 from mml.core.data_loading.modality_loaders import Preprocessing
 from mml.core.data_loading.normalization import Normalizer, create_normalizer
 from mml.core.data_loading.preprocessing import resolve_preprocessing
-from mml.core.data_loading.samplers import EpochBatchSampler, EpochSampler, class_weights, ignore_interrupts, task_seed
+from mml.core.data_loading.samplers import (
+    EpochBatchSampler,
+    EpochSampler,
+    PositionedLoader,
+    class_weights,
+    ignore_interrupts,
+    task_seed,
+)
 from mml.core.data_loading.sampling import SamplingOptions, available_workers, read_sampling
 from mml.core.data_loading.task_attributes import DataSplit, Modality, TaskType
 from mml.core.data_loading.task_dataset import TaskDataset
@@ -184,7 +191,7 @@ class MultiTaskDataModule(LightningDataModule):
             sample_num=options.sample_num,
         )
         batches = EpochBatchSampler(sampler, self.batch_size, options.drop_last)
-        return DataLoader(
+        return PositionedLoader(
             dataset,
             batch_sampler=batches,
             collate_fn=Collate(name if single else None),

@@ -3,12 +3,13 @@
 import os
 import signal
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import BatchSampler, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 # Keeps the stream of orders apart from that of augmentations.
 ORDER_STREAM, AUGMENTATION_STREAM = 0, 1
@@ -57,6 +58,7 @@ class EpochSampler(Sampler[int]):
         self.epoch = 0
         self.passes = 0
         self.start = 0
+        self._loaded = False
 
     def __len__(self) -> int:
         return self.sample_num
@@ -68,9 +70,9 @@ class EpochSampler(Sampler[int]):
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of an epoch, from 0."""
-        if epoch != self.epoch:
-            self.start = 0
-        self.epoch, self.passes = epoch, 0
+        if epoch != self.epoch or not self._loaded:
+            self.epoch, self.passes, self.start = epoch, 0, 0
+        self._loaded = False
 
     def order(self) -> npt.NDArray[np.int64]:
         """Return the whole order of the present round."""
@@ -85,13 +87,16 @@ class EpochSampler(Sampler[int]):
         self.start = 0
         self.passes += 1
 
-    def state_dict(self) -> dict[str, int]:
-        """Return the epoch and the position of the sample that the next pass starts with."""
-        return {"epoch": self.epoch, "start": self.start}
+    def begin_at(self, epoch: int, passes: int, start: int) -> None:
+        """Let the next pass start in the midst of an epoch, also if `set_epoch` chooses that very epoch after this.
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next pass start in the middle of an epoch; for batches, at a multiple of the batch size."""
-        self.epoch, self.passes, self.start = state["epoch"], 0, state["start"]
+        Args:
+            epoch: from 0.
+            passes: complete passes in this epoch before.
+            start: position of the first sample; for batches, a multiple of the batch size.
+        """
+        self.epoch, self.passes, self.start = epoch, passes, start
+        self._loaded = True
 
 
 class EpochBatchSampler(BatchSampler):
@@ -107,6 +112,57 @@ class EpochBatchSampler(BatchSampler):
         key, first = (sampler.seed, sampler.round), sampler.start // self.batch_size
         for number, positions in enumerate(super().__iter__(), start=first):
             yield BatchIndex(positions, (*key, number))
+
+
+class PositionedLoader(DataLoader[Any]):
+    """A loader that knows where it is, also with worker processes that are ahead, and that can begin there.
+
+    Its batches come from an `EpochBatchSampler`.
+    """
+
+    batch_sampler: EpochBatchSampler
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._position = (0, 0)
+
+    def __iter__(self) -> Any:
+        return _Counted(super().__iter__(), self._count)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the epoch, and how many of its batches were handed out."""
+        epoch, batches = self._position
+        return {"epoch": epoch, "batches": batches}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Let the next iteration begin behind the batches that were handed out."""
+        epoch, batches = self._position = state["epoch"], state["batches"]
+        # Behind the last batch of a pass is its end, not yet the beginning of the next.
+        passes, position = divmod(max(batches - 1, 0), len(self))
+        done = position + 1 if batches else 0
+        sampler = self.batch_sampler.sampler
+        start = sampler.sample_num if done == len(self) else done * self.batch_sampler.batch_size
+        sampler.begin_at(epoch, passes, start)
+
+    def _count(self) -> None:
+        epoch, batches = self._position
+        now = self.batch_sampler.sampler.epoch
+        self._position = (now, batches + 1 if now == epoch else 1)
+
+
+class _Counted(Iterator[Any]):
+    """The batches of an iterator, each of which is counted."""
+
+    def __init__(self, batches: Iterator[Any], count: Callable[[], None]) -> None:
+        self._batches, self._count = batches, count
+
+    def __len__(self) -> int:
+        return len(self._batches)  # type: ignore[arg-type] # that of a loader has a length
+
+    def __next__(self) -> Any:
+        batch = next(self._batches)
+        self._count()
+        return batch
 
 
 def class_weights(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -25,7 +25,11 @@ class EpochSeed(Callback):
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Seed all generators."""
-        seed_everything(step_seed(self._seed, f"epoch {trainer.current_epoch}"))
+        self.seed_epoch(trainer.current_epoch)
+
+    def seed_epoch(self, epoch: int) -> None:
+        """Seed all generators as at the start of an epoch, from 0."""
+        seed_everything(step_seed(self._seed, f"epoch {epoch}"))
 
 
 class MetricHistory(Callback):
@@ -38,9 +42,18 @@ class MetricHistory(Callback):
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Forget an earlier training."""
-        self.rows = []
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Forget an earlier training; the rows of one that goes on are loaded after this."""
+        if stage == "fit":
+            self.rows = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has been collected."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what was collected before an interruption."""
+        self.rows = [dict(row) for row in state_dict["rows"]]
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Take the metrics of a validation that was part of a training."""

@@ -1,8 +1,10 @@
 """What goes wrong inside torch and Lightning, told in the user's words."""
 
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.memory import is_oom_error
@@ -27,6 +29,29 @@ def explained_failures() -> Iterator[None]:
         if message := _explanation(error):
             raise MMLError(message) from error
         raise
+
+
+@contextmanager
+def explained_misfit(checkpoint: str) -> Iterator[None]:
+    """Say so when a training can't go on because model or optimizer are not those of its checkpoint.
+
+    Args:
+        checkpoint: the file.
+
+    Raises:
+        MMLError: names the file and what to do.
+    """
+    try:
+        yield
+    except (RuntimeError, KeyError, ValueError) as error:
+        if not any("checkpoint_connector" in frame.filename for frame in traceback.extract_tb(error.__traceback__)):
+            raise
+        msg = (
+            f"The training can't go on from its checkpoint {checkpoint}, because model, optimizer or callbacks are not "
+            f"those it was started with: {error} Go back to the code and packages of the start, or remove the folder "
+            f"{Path(checkpoint).parent} to train this model anew."
+        )
+        raise MMLError(msg) from error
 
 
 def _explanation(error: RuntimeError) -> str | None:

@@ -28,7 +28,7 @@ class Fitted(NamedTuple):
         performance: the monitored value of the epoch that was kept, None if it was not measured or is no number.
         metrics: of that epoch, per split.
         history: one mapping per epoch.
-        seconds: time of the training.
+        seconds: time of the training, that before an interruption included.
     """
 
     performance: float | None
@@ -51,7 +51,7 @@ def fit(
     start = time.perf_counter()
     with explained_failures():
         trainer.fit(model, datamodule=datamodule)
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start + (trainer.keeper.seconds if trainer.keeper else 0.0)
     history = trainer.history
     if not history:
         msg = "The training ended before its first epoch did. Use a larger trainer.max_epochs, max_steps or max_time."
@@ -83,8 +83,8 @@ def predict(
     return batches
 
 
-def _take_kept_weights(trainer: lightning.Trainer, model: "SingleFrameLightningModule") -> None:
-    """Give the model the weights of the best epoch, if they were kept, and remove their temporary file."""
+def _take_kept_weights(trainer: "Trainer", model: "SingleFrameLightningModule") -> None:
+    """Give the model the weights of the best epoch, if they were kept."""
     keeper = trainer.checkpoint_callback
     if not isinstance(keeper, ModelCheckpoint) or not keeper.best_model_path:
         return
@@ -92,7 +92,8 @@ def _take_kept_weights(trainer: lightning.Trainer, model: "SingleFrameLightningM
     state: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     prefix = "model."
     model.model.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-    path.unlink()
+    if trainer.keeper is None:
+        path.unlink()  # otherwise it goes with the checkpoints, which a continued run may yet need
 
 
 def _kept_row(history: list[dict[str, Any]], mode: "TrainMode") -> dict[str, Any]:

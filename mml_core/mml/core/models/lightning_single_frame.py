@@ -123,6 +123,7 @@ class SingleFrameLightningModule(lightning.LightningModule):
         self._recipe = recipe
         self.overrides: dict[str, Any] = {}
         self.confusion: dict[str, list[list[int]]] = {}
+        self._counted: dict[str, Any] = {}
 
     @property
     def lr(self) -> float:
@@ -149,6 +150,20 @@ class SingleFrameLightningModule(lightning.LightningModule):
             raise MMLMisconfigurationException(msg)
         horizon = Horizon(int(steps), self.trainer.max_epochs or 1, self._recipe.monitor)
         return {"optimizer": optimizer, "lr_scheduler": self._recipe.schedule(optimizer, horizon)}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what was counted in the present epoch."""
+        checkpoint["mml_tallies"] = {task: part.trained.state_dict() for task, part in self._objectives.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over what was counted before an interruption."""
+        self._counted = checkpoint.get("mml_tallies", {})
+
+    def on_train_start(self) -> None:
+        """Go on counting; only now the model is on its device."""
+        for task, state in self._counted.items():
+            self._objectives[task].trained.load_state_dict(state, self.device)
+        self._counted = {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the sum of the tasks' losses.

@@ -1,5 +1,8 @@
 """Tally: what training counts batch by batch, without ever waiting for the device in between."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -63,6 +66,18 @@ class Tally:
             raise MMLError(msg)
         self._checked = len(self._losses)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return all counts."""
+        return {"losses": stacked(self._losses), "hits": stacked(self._hits), "sizes": list(self._sizes)}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Take over counts, on a device."""
+        for name, values in (("losses", self._losses), ("hits", self._hits)):
+            found = state[name]
+            values[:] = [] if found is None else list(found.to(device))
+        self._sizes[:] = state["sizes"]
+        self._checked = 0
+
     def means(self) -> dict[str, float]:
         """Return the mean loss per sample and, if hits were counted, the accuracy; empty without a batch."""
         if not self._losses:
@@ -73,3 +88,8 @@ class Tally:
         if self._hits:
             found["accuracy"] = float(torch.stack(self._hits).sum()) / float(sizes.sum())
         return found
+
+
+def stacked(values: list[Tensor]) -> Tensor | None:
+    """Return scalars as one tensor, None without any."""
+    return torch.stack(values) if values else None

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import math
 import shutil
 import warnings
 from collections.abc import Iterable, Sequence
@@ -18,8 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from mml.core.models.assembly import named
 from mml.core.models.callbacks import MetricHistory
-from mml.core.models.failures import explained_failures
+from mml.core.models.failures import explained_failures, explained_misfit
 from mml.core.models.kinds import direction
+from mml.core.models.resuming import EpochLoop, KeepGoing
 from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
 
 # Advice of Lightning and torch that mml's defaults and displays answer already: patterns of how it starts.
@@ -32,15 +34,38 @@ _ANSWERED = (
     r"`LightningModule.configure_optimizers` returned `None`",
 )
 
+CHECKPOINT_MINUTES = "checkpoint_minutes"
 _COUNTS = ("max_epochs", "accumulate_grad_batches", "check_val_every_n_epoch", "log_every_n_steps")
 
 
 class Trainer(lightning.Trainer):
-    """Lightning's trainer, which knows the history of its training.
+    """Lightning's trainer, which knows the history of its training, and goes on with one that was interrupted.
 
     Attributes:
         history: one mapping per epoch of what was measured; empty unless collecting was asked for.
+        keeper: takes the checkpoints; None for a trainer that keeps none.
     """
+
+    keeper: KeepGoing | None = None
+
+    def keep_going(self, keeper: KeepGoing) -> None:
+        """Take checkpoints, and go on from those of an interrupted training; `keeper` has to be a callback, too."""
+        self.keeper = keeper
+        self.fit_loop.epoch_loop = EpochLoop(self, keeper)
+
+    def fit(self, *args: Any, **kwargs: Any) -> None:
+        """Train, as Lightning does; from where it was interrupted, unless `ckpt_path` says from where.
+
+        Raises:
+            MMLError: the checkpoint of the interrupted training does not fit any more.
+        """
+        keeper = self.keeper
+        start = keeper.start() if keeper is not None and keeper.active and not kwargs.get("ckpt_path") else None
+        if start is None:
+            super().fit(*args, **kwargs)
+            return
+        with explained_misfit(start):
+            super().fit(*args, **{**kwargs, "ckpt_path": start, "weights_only": True})
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -50,7 +75,12 @@ class Trainer(lightning.Trainer):
 
 
 def build_trainer(
-    cfg: DictConfig, *, callbacks: Sequence[Callback], root: Path, logger: Logger | None = None
+    cfg: DictConfig,
+    *,
+    callbacks: Sequence[Callback],
+    root: Path,
+    logger: Logger | None = None,
+    keeper: KeepGoing | None = None,
 ) -> Trainer:
     """Return the trainer that the `trainer` group describes.
 
@@ -59,11 +89,14 @@ def build_trainer(
         callbacks: all callbacks.
         root: folder for whatever Lightning writes unasked.
         logger: gets metrics, None for nobody.
+        keeper: takes checkpoints, None for none.
 
     Raises:
         MMLMisconfigurationException: a key or a value that Lightning or this machine does not know.
     """
     settings: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment] # a mapping
+    checkpoint_minutes(cfg)
+    settings.pop(CHECKPOINT_MINUTES, None)
     _check_keys(settings)
     _check_numbers(settings)
     if not OmegaConf.select(cfg, "sys.allow_gpu", default=True):
@@ -73,7 +106,8 @@ def build_trainer(
         with explained_failures():
             trainer = Trainer(
                 **settings,
-                callbacks=list(callbacks),
+                callbacks=[*callbacks, keeper] if keeper else list(callbacks),
+                plugins=keeper.io if keeper else None,
                 logger=logger or False,
                 default_root_dir=root,
                 enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
@@ -87,6 +121,8 @@ def build_trainer(
     if trainer.num_devices > 1:
         msg = f"trainer.devices={cfg.trainer.get('devices')}: one training uses one device. Use 1, or one number: [1]."
         raise MMLMisconfigurationException(msg)
+    if keeper:
+        trainer.keep_going(keeper)
     # Determinism must not cost a fill of every new tensor: nothing here reads memory that it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a module property
     return trainer
@@ -118,18 +154,36 @@ def build_callbacks(entries: DictConfig | None, monitor: str, improving: str) ->
     return callbacks
 
 
+def checkpoint_minutes(cfg: DictConfig) -> float | None:
+    """Return the minutes from one checkpoint inside an epoch to the next, None for none.
+
+    Raises:
+        MMLMisconfigurationException: it is no number, or below 0.
+    """
+    value = cfg.trainer.get(CHECKPOINT_MINUTES)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        msg = (
+            f"trainer.{CHECKPOINT_MINUTES}={value} has to be a number of minutes, at least 0 (a checkpoint after every "
+            "batch), or null for one at the end of every epoch alone."
+        )
+        raise MMLMisconfigurationException(msg)
+    return float(value)
+
+
 def keep_best(monitor: str, improving: str, path: Path, others: Iterable[Callback]) -> ModelCheckpoint:
     """Return a callback that keeps the weights of the epoch with the best value of a metric.
 
     Args:
         monitor: the metric.
         improving: `"min"` or `"max"`.
-        path: the file to write.
+        path: the file to write, with the number of the epoch added to its name.
         others: the other callbacks, of which one may want to have its own weights in the file.
     """
     return ModelCheckpoint(
         dirpath=path.parent,
-        filename=path.stem,
+        filename=f"{path.stem}_{{epoch}}",
         monitor=monitor,
         mode=improving,
         save_top_k=1,
@@ -139,13 +193,21 @@ def keep_best(monitor: str, improving: str, path: Path, others: Iterable[Callbac
     )
 
 
-def tensorboard_logger(cfg: DictConfig, folder: Path | None, name: str) -> Logger | None:
-    """Return a logger for TensorBoard if it is wanted and installed and there is a run folder, else None."""
+def tensorboard_logger(cfg: DictConfig, folder: Path | None, name: str, step: int | None = None) -> Logger | None:
+    """Return a logger for TensorBoard if it is wanted and installed and there is a run folder, else None.
+
+    Args:
+        cfg: the whole config.
+        folder: the run folder.
+        name: of the training.
+        step: where a training goes on: what an earlier part of it logged later does not count. None for a new training.
+    """
     wanted = OmegaConf.select(cfg, "logging.tensorboard", default=False)
     if not wanted or folder is None or find_spec("tensorboard") is None:
         return None
-    shutil.rmtree(folder / "tensorboard" / name, ignore_errors=True)  # curves of an interrupted training
-    return TensorBoardLogger(save_dir=folder, name="tensorboard", version=name)
+    if step is None:
+        shutil.rmtree(folder / "tensorboard" / name, ignore_errors=True)  # curves of an interrupted training
+    return TensorBoardLogger(save_dir=folder, name="tensorboard", version=name, purge_step=step)
 
 
 def _check_keys(settings: dict[str, Any]) -> None:

@@ -2,18 +2,74 @@
 
 import contextlib
 import io
+import json
 import logging
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning
 from lightning.pytorch.tuner.tuning import Tuner
 
+from mml.core.models.training import Trainer
 from mml.core.scripts.exceptions import MMLError
+from mml.core.scripts.utils import atomic_write
 
 logger = logging.getLogger(__name__)
 
+FOUND = "tuned.json"
 _NO_END = 1_000_000  # epochs
+
+
+def tune_once(
+    settings: Mapping[str, Any],
+    trainer: lightning.Trainer,
+    model: lightning.LightningModule,
+    datamodule: lightning.LightningDataModule,
+) -> dict[str, Any]:
+    """Tune, or take over what was found before an interruption; see `tune`.
+
+    Args:
+        settings: the `tune` group.
+        trainer: keeps what was found with its checkpoints, if it takes some.
+        model: gets `lr`.
+        datamodule: gets `batch_size`.
+    """
+    wanted = [name for name in ("batch_size", "lr") if settings.get(name)]
+    keeper = trainer.keeper if isinstance(trainer, Trainer) else None
+    if not wanted or keeper is None:
+        return tune(settings, trainer, model, datamodule)
+    path = keeper.folder.path / FOUND
+    found = _read(path, wanted)
+    if found is None:
+        keeper.active = False
+        try:
+            found = tune(settings, trainer, model, datamodule)
+        finally:
+            keeper.active = True
+        with atomic_write(path, "w") as file:
+            json.dump(found, file)
+    else:
+        logger.info("Tuning is not repeated; before the interruption it found %s.", found)
+        _apply(found, model, datamodule)
+    return found
+
+
+def _read(path: Path, wanted: list[str]) -> dict[str, Any] | None:
+    """Return what an interrupted part of the run found, None if it did not get so far or its file is damaged."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(found, dict) and sorted(found) == sorted(wanted)
+    return found if whole and all(isinstance(value, int | float) for value in found.values()) else None
+
+
+def _apply(found: Mapping[str, Any], model: Any, datamodule: Any) -> None:
+    if "batch_size" in found:
+        datamodule.batch_size = found["batch_size"]
+    if "lr" in found:
+        model.lr = found["lr"]
 
 
 def tune(

@@ -16,9 +16,11 @@ from mml.core.scripts.exceptions import MMLMisconfigurationException, PlanError,
 from mml.core.scripts.plugins import HOOKS
 from mml.core.scripts.progress import RunProgress
 from mml.core.scripts.run_driver import recall_start, run_recorded, run_unrecorded
+from mml.core.scripts.run_policy import read_policy
 from mml.core.scripts.schedule import Step, checked_after, make_step, step_seed
 from mml.core.scripts.signals import SignalGuard
 from mml.core.scripts.struct_tracker import StructTracker
+from mml.core.scripts.training_folders import TrainingFolders
 from mml.core.scripts.utils import as_list
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class AbstractBaseScheduler(ABC):
         commands: the methods to call, one per step.
         params: the positional arguments of each command: JSON values or paths.
         after: position of a step -> positions of those that it needs; a step that is not in it needs the one before it.
+        policy: what is done about a step that fails.
         guard: holds back signals while the run is going on, None outside of it.
         pivot: a prominent task among `cfg.task_list`: `cfg.pivot.name`, else the first; None without tasks.
         return_value: what `run` returns, a JSON value; sweeps read it.
@@ -77,9 +80,11 @@ class AbstractBaseScheduler(ABC):
         self.params: list[Sequence[Any]] = []
         self.after: dict[int, list[int]] = {}
         self.guard: SignalGuard | None = None
+        self._trainings: TrainingFolders | None = None
         self.return_value: Any = None
         self.seed = self.step_seed = _checked_seed(cfg.seed)
         self.step_position = 0
+        self.policy = read_policy(cfg)
         self.seconds = 0.0
         self.progress = RunProgress(enabled=bool(OmegaConf.select(cfg, "logging.progress", default=True)))
         self.fm = _make_file_manager(cfg)
@@ -166,12 +171,31 @@ class AbstractBaseScheduler(ABC):
             recall_start(self)
         return run_recorded(self, self.plan())
 
+    def step_config(self, command: str) -> Sequence[str] | None:  # noqa: ARG002 # for subclasses
+        """Return what the result of a command depends on, so that a fork of a run knows which steps to take over.
+
+        For a subclass to override. Seed and mode always count, keys of where a run goes on (devices, logging) never.
+
+        Args:
+            command: name of a method that is a step.
+
+        Returns:
+            Dotted keys and groups of the config, e.g. `["optimizer", "mode.keep"]`; one that begins with `~` is left
+            out of its group. None, for a command that nothing is known of: all keys.
+        """
+        return None
+
     def begin_step(self, step: Step) -> None:
         """Prepare for a step: take down its position, and derive its seed from the run's seed and the step alone."""
         self.step_seed, self.step_position = step_seed(self.seed, step.key), step.position
+        # A run without a record can't be continued, nor can its trainings.
+        self._trainings = TrainingFolders(self.fm.temp_path, step.key) if self.fm.log_path else None
 
-    def step_recorded(self, step: Step) -> None:  # noqa: B027 # optional for subclasses
+    def step_recorded(self, step: Step) -> None:
         """Be called when a step is done and recorded for good, to remove what only its continuation would need."""
+        if self._trainings is not None:
+            self._trainings.remove()
+        self._trainings = None
 
     def get_struct(self, task_name: str) -> TaskStruct:
         """Return the struct of a task; changes that a step makes to its paths and models are journaled with the step.
@@ -186,6 +210,8 @@ class AbstractBaseScheduler(ABC):
     ) -> "Trainer":
         """Return a trainer as configured by `trainer`, `callbacks` and `logging`.
 
+        Inside a step it takes checkpoints, and its `fit` goes on where an interrupted one stopped.
+
         Args:
             monitor: metric that decides which epoch is kept, by default that of the mode.
             metrics_callback: whether the metrics of each epoch are collected in `trainer.history`.
@@ -199,6 +225,8 @@ class AbstractBaseScheduler(ABC):
             monitor=monitor,
             metrics_callback=metrics_callback,
             name=name,
+            folder=self._trainings.new(name) if self._trainings else None,
+            guard=self.guard,
         )
 
     def create_model(self, task_structs: TaskStruct | list[TaskStruct]) -> "SingleFrameLightningModule":

@@ -10,6 +10,7 @@ from mml.core.data_loading.file_manager import MMLFileManager
 from mml.core.data_loading.task_struct import TaskStruct
 from mml.core.models.kinds import direction
 from mml.core.scripts.progress import RunProgress
+from mml.core.scripts.signals import SignalGuard
 
 if TYPE_CHECKING:
     import lightning
@@ -28,6 +29,8 @@ def create_trainer(  # noqa: PLR0913 # the public way to a trainer; all but the 
     monitor: str | None = None,
     metrics_callback: bool = False,
     name: str | None = None,
+    folder: Path | None = None,
+    guard: SignalGuard | None = None,
 ) -> "Trainer":
     """Return a trainer as the groups `trainer`, `callbacks` and `logging` describe it.
 
@@ -39,8 +42,10 @@ def create_trainer(  # noqa: PLR0913 # the public way to a trainer; all but the 
         monitor: metric that decides which epoch is kept; by default `mode.monitor`. Without one, or with
             `mode.keep=last`, the model just has the weights of the last epoch.
         metrics_callback: whether the metrics of each epoch are collected in `trainer.history`.
-        name: of the training in TensorBoard and temporary files, one file name; by default made of the seed. What an
-            interrupted training of this name left for TensorBoard is replaced.
+        name: of the training in TensorBoard and temporary files, one file name; by default made of the seed.
+        folder: for the checkpoints of this training; one that was interrupted goes on from those that are there, and
+            with TensorBoard's curves. None: no checkpoints are taken, and what is there for TensorBoard is replaced.
+        guard: knows of signals, which then wait for the end of a batch.
 
     Raises:
         MMLMisconfigurationException: a setting that Lightning or this machine does not know.
@@ -48,22 +53,31 @@ def create_trainer(  # noqa: PLR0913 # the public way to a trainer; all but the 
     from mml.core.models import training
     from mml.core.models.callbacks import EpochSeed, MetricHistory
     from mml.core.models.progress_callback import LightningProgress
+    from mml.core.models.resuming import KeepGoing
 
     name = name or f"training_{seed}"
     watched = monitor or OmegaConf.select(cfg, "mode.monitor", default=None)
     wanted = OmegaConf.select(cfg, "mode.direction", default="auto")
     improving = direction(watched or "val/loss") if wanted == "auto" else str(wanted)
     callbacks = training.build_callbacks(cfg.get("callbacks"), watched or "val/loss", improving)
+    keeper = KeepGoing(folder, training.checkpoint_minutes(cfg), guard) if folder else None
+    if keeper:
+        keeper.look()
     if watched and OmegaConf.select(cfg, "mode.keep", default="best") != "last":
-        path = fm.construct_saving_path(None, "checkpoints", task_name=name, file_name="best.ckpt")
+        path = folder / "best.ckpt" if folder else _best_path(fm, name)
         callbacks.append(training.keep_best(watched, improving, path, callbacks))
     callbacks += [MetricHistory()] if metrics_callback else []
     return training.build_trainer(
         cfg,
         callbacks=[EpochSeed(seed), *callbacks, LightningProgress(progress)],
         root=fm.temp_path,
-        logger=training.tensorboard_logger(cfg, fm.log_path, name),
+        logger=training.tensorboard_logger(cfg, fm.log_path, name, keeper.logged_steps if keeper else None),
+        keeper=keeper,
     )
+
+
+def _best_path(fm: MMLFileManager, name: str) -> Path:
+    return fm.construct_saving_path(None, "checkpoints", task_name=name, file_name="best.ckpt")
 
 
 def create_model(cfg: DictConfig, structs: Sequence[TaskStruct]) -> "SingleFrameLightningModule":
@@ -141,6 +155,6 @@ def lightning_tune(
     Returns:
         What was found: `batch_size` and `lr`, each only if it was looked for.
     """
-    from mml.core.models.tuning import tune
+    from mml.core.models.tuning import tune_once
 
-    return tune(cfg.get("tune") or {}, trainer, model, datamodule)
+    return tune_once(cfg.get("tune") or {}, trainer, model, datamodule)
