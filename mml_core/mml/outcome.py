@@ -3,7 +3,13 @@
 import os
 import sys
 
-from mml.core.scripts.exceptions import Interrupted, MMLError, MMLMisconfigurationException, RunLockedError
+from mml.core.scripts.exceptions import (
+    Interrupted,
+    MMLError,
+    MMLMisconfigurationException,
+    RunLockedError,
+    StepsFailedError,
+)
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -12,6 +18,10 @@ def report_error(error: BaseException) -> int:
     """Tell the user what went wrong, last the command that continues, and return the exit code."""
     command = getattr(error, "continue_command", None)
     tell(describe(error))
+    if isinstance(error, StepsFailedError):
+        from mml.report.failures import show_failures
+
+        show_failures(error.accounts)
     if trace := getattr(error, "traceback_file", None):
         tell(f"The traceback is in {trace}")
     if command:
@@ -23,6 +33,8 @@ def describe(error: BaseException) -> str:
     """Return what to tell the user about an error; one that nobody foresaw and no run recorded brings its traceback."""
     if isinstance(error, Interrupted | KeyboardInterrupt):
         return f"Interrupted ({error if isinstance(error, Interrupted) else 'SIGINT'})."
+    if isinstance(error, StepsFailedError):
+        return f"Error: {error.headline}"
     if isinstance(error, MMLError):
         return "\n".join([f"Error: {error}", *getattr(error, "__notes__", [])])
     if hasattr(error, "traceback_file"):

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType
@@ -99,9 +99,9 @@ def _plain_table() -> Table:
     return Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
 
 
-def show(*parts: RenderableType) -> None:
-    """Print tables and lines on stdout; where it is no terminal, as wide as they are."""
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=False)
+def show(*parts: RenderableType, file: IO[str] | None = None) -> None:
+    """Print tables and lines on a stream, stdout by default; where it is no terminal, as wide as they are."""
+    console = Console(file=file or sys.stdout, highlight=False, soft_wrap=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     for part in parts:

@@ -4,11 +4,25 @@ import inspect
 import pickle
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
 from mml.core.scripts import exceptions
-from mml.core.scripts.exceptions import Interrupted, MMLError, MMLMisconfigurationException, UnknownNameError
+from mml.core.scripts.exceptions import (
+    Interrupted,
+    MMLError,
+    MMLMisconfigurationException,
+    StepAccount,
+    StepsFailedError,
+    UnknownNameError,
+)
+
+ACCOUNTS = [
+    StepAccount("step 1, act(0)", "failed", "ValueError: boom", Path("/runs/a/errors/step_0001.txt")),
+    StepAccount("step 2, act(1)", "skipped", "needs step 1, act(0), which failed"),
+    StepAccount("step 4, act(3)", "failed 3 times", "no luck"),
+]
 
 
 def drawn_tree() -> dict[str, str]:
@@ -28,7 +42,7 @@ def test_docstring_draws_every_error_below_its_parent() -> None:
     defined = {
         name: kind.__mro__[1].__name__
         for name, kind in inspect.getmembers(exceptions, inspect.isclass)
-        if kind.__module__ == exceptions.__name__
+        if kind.__module__ == exceptions.__name__ and issubclass(kind, BaseException)
     }
     assert drawn_tree() == defined
 
@@ -58,8 +72,21 @@ def test_interruption_passes_through_what_catches_exceptions() -> None:
     assert not issubclass(Interrupted, Exception | KeyboardInterrupt)
 
 
+def test_failed_steps_are_counted_and_those_that_failed_are_named() -> None:
+    error = StepsFailedError(5, ACCOUNTS)
+    assert error.headline == "2 of 5 steps failed, 1 was skipped; all others are done."
+    assert str(error).splitlines()[1:] == ["  step 1, act(0): ValueError: boom", "  step 4, act(3): no luck"]
+    assert StepsFailedError(5, ACCOUNTS[:1]).headline == "1 of 5 steps failed; all others are done."
+
+
 @pytest.mark.parametrize(
-    "error", [UnknownNameError("diggits", kind="task", known=["digits"], fix="See."), Interrupted(signal.SIGTERM)]
+    "error",
+    [
+        UnknownNameError("diggits", kind="task", known=["digits"], fix="See."),
+        Interrupted(signal.SIGTERM),
+        StepsFailedError(5, ACCOUNTS),
+    ],
+    ids=["unknown name", "interrupted", "steps failed"],
 )
 def test_error_travels_between_processes(error: BaseException) -> None:
     arrived = pickle.loads(pickle.dumps(error))

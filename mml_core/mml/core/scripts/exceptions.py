@@ -13,13 +13,15 @@
     - TaskDescriptionError           a task description that can't be read
     - TaskDataError                  images or labels that can't become, or no longer are, a task
     - MissingWeightsError            pretrained weights that are not on this machine
+    - StepsFailedError               steps of a run failed; all that do not need them are done
 - Interrupted (a BaseException)      the run was asked to stop by a signal
 """
 
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from mml.core.scripts.utils import did_you_mean
 
@@ -91,6 +93,52 @@ class TaskDataError(MMLError):
 
 class MissingWeightsError(MMLError):
     """Pretrained weights that are not on this machine and can't be fetched."""
+
+
+class StepAccount(NamedTuple):
+    """What became of a step that is not done.
+
+    Attributes:
+        step: its number, command and params.
+        what: `failed`, `failed 3 times` or `skipped`.
+        reason: the error, or which step it needs.
+        traceback: the file of the traceback of the last attempt, None for a step that was skipped.
+    """
+
+    step: str
+    what: str
+    reason: str
+    traceback: Path | None = None
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the step was not tried."""
+        return self.what == "skipped"
+
+
+class StepsFailedError(MMLError):
+    """Steps of a run failed; all that do not need them are done.
+
+    Args:
+        total: steps of the whole plan.
+        accounts: what became of those that are not done, in the order of the plan.
+    """
+
+    def __init__(self, total: int, accounts: Sequence[StepAccount]) -> None:
+        self.total, self.accounts = total, list(accounts)
+        lines = [f"  {account.step}: {account.reason}" for account in accounts if not account.skipped]
+        super().__init__("\n".join([self.headline, *lines]))
+
+    @property
+    def headline(self) -> str:
+        """How many steps failed and were skipped."""
+        skipped = sum(account.skipped for account in self.accounts)
+        more = f", {skipped} {'was' if skipped == 1 else 'were'} skipped" if skipped else ""
+        return f"{len(self.accounts) - skipped} of {self.total} steps failed{more}; all others are done."
+
+    def __reduce__(self) -> tuple[Any, tuple[int, list[StepAccount]]]:
+        """Let the error travel between processes, although its text is made of its parts."""
+        return StepsFailedError, (self.total, self.accounts)
 
 
 class Interrupted(BaseException):

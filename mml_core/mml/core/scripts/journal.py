@@ -44,11 +44,15 @@ class Opened(Event, tag="opened", frozen=True):
 
 
 class Planned(Event, tag="plan", frozen=True):
-    """The plan of the run, and what `reuse` found at its start: for task structs, and for the project (key -> path)."""
+    """The plan of the run, and what `reuse` found at its start: for task structs, and for the project (key -> path).
+
+    `data` holds digests of the tasks' descriptions.
+    """
 
     steps: list[StepRecord]
     tasks: dict[str, Any] = {}
     reused: dict[str, str] = {}
+    data: dict[str, str] = {}
 
 
 class Started(Event, tag="start", frozen=True):
@@ -81,12 +85,16 @@ class Done(Event, tag="done", frozen=True):
 
 
 class Failed(Event, tag="failed", frozen=True):
-    """A step (None: a hook, or the run as a whole) failed at an attempt; `traceback` is a file in the run folder."""
+    """A step (None: a hook, or the run as a whole) failed at an attempt; `traceback` is a file in the run folder.
+
+    The run ends with it, unless it `goes_on` with another attempt or other steps.
+    """
 
     step: int | None
     error: str
     traceback: str = ""
     attempt: int = 1
+    goes_on: bool = False
 
 
 class Skipped(Event, tag="skipped", frozen=True):
@@ -142,24 +150,22 @@ def decode_line(line: bytes) -> AnyEvent:
     return event
 
 
-def read_events(path: Path) -> tuple[list[AnyEvent], int]:
+def read_events(path: Path, start: int = 0) -> tuple[list[AnyEvent], int]:
     """Read a journal.
 
+    Args:
+        path: the file.
+        start: number of bytes to leave out, which are whole lines.
+
     Returns:
-        The events, and the number of bytes that they take: what follows in the file is a torn last line.
+        The events, and the number of bytes up to their end: what follows in the file is a torn last line.
 
     Raises:
         JournalError: the file can't be read, or a line before the last one is damaged; names file and line.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return [], 0
-    except OSError as error:
-        msg = f"{path} can't be read: {error.strerror}."
-        raise JournalError(msg) from error
+    data = _bytes_from(path, start)
     events: list[AnyEvent] = []
-    good = 0
+    good = start
     lines = data.split(b"\n")
     for number, line in enumerate(lines[:-1], start=1):
         try:
@@ -167,10 +173,23 @@ def read_events(path: Path) -> tuple[list[AnyEvent], int]:
         except (ValueError, RecursionError) as error:
             if number == len(lines) - 1 and not lines[-1]:
                 break
-            msg = f"{path}, line {number}, is damaged: {error}. Restore the file from a backup, or start a new run."
+            place = f"line {number}" if start == 0 else f"line {number} from byte {start} on"
+            msg = f"{path}, {place}, is damaged: {error}. Restore the file from a backup, or start a new run."
             raise JournalError(msg) from error
         good += len(line) + 1
     return events, good
+
+
+def _bytes_from(path: Path, start: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        msg = f"{path} can't be read: {error.strerror}."
+        raise JournalError(msg) from error
 
 
 class Journal:
@@ -230,9 +249,13 @@ class RunRecord:
         base_plan: the number of steps planned at the start.
         initial: changes that `reuse` made to task structs at the start.
         reused: key -> path of the one file of a project that `reuse` found at the start.
+        data: task -> digest of its description at the start.
         done: position -> the event that made the step done.
+        failed: position -> the failure of the last attempt, for steps that the last process tried and gave up.
+        skipped: position -> why the last process did not try a step.
         announced: position, or name of the hook -> paths announced by that step, done or not.
         opened: the first event, None for an empty journal.
+        openings: one event for each process that has worked on the run.
         value: the return value as of the last event that set it.
         last: the last event, None for an empty journal.
         finishing: whether all steps and hooks are done, so that only cleaning up is left.
@@ -244,7 +267,11 @@ class RunRecord:
         self.base_plan = 0
         self.initial: dict[str, Any] = {}
         self.reused: dict[str, str] = {}
+        self.data: dict[str, str] = {}
+        self.openings: list[Opened] = []
         self.done: dict[int, Done] = {}
+        self.failed: dict[int, Failed] = {}
+        self.skipped: dict[int, Skipped] = {}
         self.announced: dict[int | str, list[PathAnnounced]] = {}
         self.value: Any = None
         self.opened: Opened | None = None
@@ -252,12 +279,17 @@ class RunRecord:
         self.finishing = False
         self.finished = False
         for event in events:
-            self._apply(event)
+            self.apply(event)
 
     @property
     def seconds(self) -> float:
         """Time of all steps that are done."""
         return sum(event.seconds for event in self.done.values())
+
+    @property
+    def ended_by(self) -> Failed | None:
+        """The failure that ended the run, None when it did not end with one."""
+        return self.last if isinstance(self.last, Failed) and not self.last.goes_on else None
 
     def unfinished_paths(self) -> list[str]:
         """Paths announced by steps and hooks that were started, but never done; paths of done steps, too, are not."""
@@ -270,6 +302,14 @@ class RunRecord:
         paths = (event.path for maker, events in self.announced.items() if maker not in complete for event in events)
         return [path for path in dict.fromkeys(paths) if path not in kept]
 
+    def paths_of_attempt(self, step: int) -> list[str]:
+        """Paths announced by the last attempt at a step that is not done; paths of done steps, too, are not."""
+        paths = dict.fromkeys(event.path for event in self.announced.get(step, ()))
+        if not paths:
+            return []
+        unfinished = set(self.unfinished_paths())
+        return [path for path in paths if path in unfinished]
+
     def repeated_paths(self) -> list[str]:
         """Paths announced by the hook before the first step, which a continued run repeats."""
         return list(dict.fromkeys(event.path for event in self.announced.get(PREPARATION, ())))
@@ -279,21 +319,29 @@ class RunRecord:
         paths = (event.path for events in self.announced.values() for event in events if event.key == key)
         return list(dict.fromkeys(paths))
 
-    def _apply(self, event: AnyEvent) -> None:
+    def apply(self, event: AnyEvent) -> None:
+        """Take in what happened next."""
         self.last = event
         match event:
-            case Opened() if self.opened is None:
-                self.opened = event
+            case Opened():
+                self.opened = self.opened or event
+                self.openings.append(event)
+                self.failed, self.skipped = {}, {}
             case Planned():
                 self.plan, self.base_plan = list(event.steps), len(event.steps)
-                self.initial, self.reused = event.tasks, event.reused
+                self.initial, self.reused, self.data = event.tasks, event.reused, event.data
             case Started():
                 # What an earlier attempt announced was removed before this one began.
                 self.announced.pop(event.step, None)
+                self.failed.pop(event.step, None)
             case Done():
                 self._apply_done(event)
             case PathAnnounced():
                 self.announced.setdefault(event.hook if event.step is None else event.step, []).append(event)
+            case Failed(step=int(step)):
+                self.failed[step] = event
+            case Skipped():
+                self.skipped[event.step] = event
             case Finishing():
                 self.finishing, self.value = True, event.value
             case Finished():

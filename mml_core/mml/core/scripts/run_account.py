@@ -1,19 +1,29 @@
-"""What a process writes into the journal about itself: how it took the run over, and why it ended."""
+"""What a process writes into the journal about itself: how it took the run over."""
 
 import os
+import platform
 import socket
 import sys
 import time
-import traceback
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-from mml.core.scripts.exceptions import Interrupted, MMLError
-from mml.core.scripts.journal import Failed, Opened, Stopped
-from mml.core.scripts.run_folder import ERRORS_FOLDER
-from mml.core.scripts.utils import atomic_write
+from mml.core.scripts.drift_code import code_versions
+from mml.core.scripts.journal import Opened
+from mml.core.scripts.run_failure import encodable
 
-_RECORDED_PACKAGES = ("mml-core", "torch", "lightning", "torchvision", "timm", "numpy")
+# What results may depend on.
+_RECORDED_PACKAGES = (
+    "mml-core",
+    "torch",
+    "lightning",
+    "torchvision",
+    "timm",
+    "numpy",
+    "torchmetrics",
+    "scikit-learn",
+    "Pillow",
+)
 
 
 def opened(mode: str, tasks: list[str]) -> Opened:
@@ -27,43 +37,19 @@ def opened(mode: str, tasks: list[str]) -> Opened:
         time=time.time(),
         pid=os.getpid(),
         host=socket.gethostname(),
-        command=[_encodable(word) for word in sys.argv],
+        command=[encodable(word) for word in sys.argv],
         mode=mode,
         tasks=tasks,
-        versions={name: found for name in _RECORDED_PACKAGES if (found := _version(name))},
+        versions=package_versions(),
+        code=code_versions(),
     )
 
 
-def ended(error: BaseException, step: int | None, folder: Path) -> Failed | Stopped:
-    """Return the event of an error that ends a run; the traceback of a failure goes into the run folder.
-
-    Args:
-        error: gets the file of the traceback as `traceback_file`.
-        step: position of the step that raised it, None for a hook.
-        folder: the run folder.
-
-    Raises:
-        OSError: the traceback could not be written.
-    """
-    if isinstance(error, Interrupted):
-        return Stopped(time=time.time(), step=step, signal=str(error))
-    name = "hook" if step is None else f"step_{step + 1:04d}"
-    path = folder / ERRORS_FOLDER / f"{name}_{time.strftime('%Y-%m-%d_%H-%M-%S')}.txt"
-    with atomic_write(path) as file:
-        file.write(_encodable("".join(traceback.format_exception(error))).encode())
-    error.traceback_file = path  # type: ignore[attr-defined] # read by whoever reports the error
-    dump = path.relative_to(folder).as_posix()
-    return Failed(time=time.time(), step=step, error=_one_line(error), traceback=dump)
-
-
-def _one_line(error: BaseException) -> str:
-    text = _encodable(" ".join(str(error).split()))
-    return text if isinstance(error, MMLError) else f"{type(error).__name__}: {text}"
-
-
-def _encodable(text: str) -> str:
-    """Return a text that UTF-8 can hold; names of files that are not valid Unicode have surrogates."""
-    return text.encode(errors="backslashreplace").decode()
+@cache
+def package_versions() -> dict[str, str]:
+    """Return the version of Python and of each installed package that results may depend on."""
+    found = {name: text for name in _RECORDED_PACKAGES if (text := _version(name))}
+    return {"Python": platform.python_version(), **found}
 
 
 def _version(package: str) -> str | None:

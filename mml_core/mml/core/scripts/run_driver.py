@@ -72,7 +72,7 @@ def run_recorded(scheduler: Scheduler, steps: list[Step]) -> Any:
                 course.record_error(error)
             raise
         finally:
-            course.journal.close()
+            course.close()
             scheduler.fm.on_path = scheduler.guard = None
     scheduler.report()
     show(_closing_line(course.steps_done, scheduler.seconds, folder))

@@ -1,7 +1,9 @@
 """Running one step in this process: what the driver knows of a scheduler, and how it finds out what a step changed."""
 
+import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import msgspec
@@ -10,11 +12,12 @@ from omegaconf import DictConfig
 from mml.core.data_loading.file_manager import MMLFileManager
 from mml.core.scripts.exceptions import PlanError
 from mml.core.scripts.progress import RunProgress
+from mml.core.scripts.run_policy import RunPolicy
 from mml.core.scripts.schedule import Step, StepRecord, step_seed
 from mml.core.scripts.seeding import seed_everything
 from mml.core.scripts.signals import SignalGuard
 from mml.core.scripts.struct_tracker import StructTracker
-from mml.core.scripts.values import plain_value
+from mml.core.scripts.values import plain_value, restored_value
 from mml.runners.base import StepOutcome
 
 
@@ -29,6 +32,7 @@ class Scheduler(Protocol):
     params: list[Sequence[Any]]
     after: dict[int, list[int]]
     guard: SignalGuard | None
+    policy: RunPolicy
     task_list: list[str]
     return_value: Any
     seed: int
@@ -41,6 +45,10 @@ class Scheduler(Protocol):
 
     def step_recorded(self, step: Step) -> None:
         """Be called when a step is done and can't be lost any more."""
+
+    def step_config(self, command: str) -> Sequence[str] | None:
+        """Return the keys of the config that the result of a command depends on, None for all."""
+        ...
 
     def steps_from(self, position: int) -> list[Step]:
         """Return the planned steps from a position on."""
@@ -61,22 +69,43 @@ def execute_step(scheduler: Scheduler, step: Step) -> StepOutcome:
 
     Raises:
         MMLError: the step left a return value that can't be journaled.
+        Exception: whatever the step raises. What it changed up to then is undone.
     """
     scheduler.begin_step(step)
     seed_everything(scheduler.step_seed)
     # By value: a step may also change a list or dict in place.
     before, planned = plain_value(scheduler.return_value, "return_value before a step"), len(scheduler.commands)
+    with _undone_on_error(scheduler, before, planned):
+        start = time.perf_counter()
+        # Copies: a step that fails may have changed what it would be called with once more.
+        scheduler.commands[step.position](*copy.deepcopy(step.params))
+        seconds = time.perf_counter() - start
+        value = plain_value(scheduler.return_value, f"return_value of step {step.record}")
+        grown = _grown(scheduler, planned)
+        tasks = scheduler.structs.end_step()
+    changed = msgspec.UNSET if value == before else value
+    return StepOutcome(seconds=round(seconds, 6), tasks=tasks, value=changed, grown=grown)
+
+
+@contextmanager
+def _undone_on_error(scheduler: Scheduler, value: Any, planned: int) -> Iterator[None]:
+    """Watch a step; when it fails, bring structs, return value and plan back to what they were before it.
+
+    Args:
+        scheduler: that of the step.
+        value: the return value before the step, as JSON.
+        planned: length of the plan before the step.
+    """
     scheduler.structs.begin_step()
-    start = time.perf_counter()
-    scheduler.commands[step.position](*step.params)
-    seconds = time.perf_counter() - start
-    value = plain_value(scheduler.return_value, f"return_value of step {step.record}")
-    return StepOutcome(
-        seconds=round(seconds, 6),
-        tasks=scheduler.structs.end_step(),
-        value=msgspec.UNSET if value == before else value,
-        grown=_grown(scheduler, planned),
-    )
+    try:
+        yield
+    except BaseException:
+        scheduler.structs.abandon_step()
+        scheduler.return_value = restored_value(value)
+        del scheduler.commands[planned:], scheduler.params[planned:]
+        for position in [position for position in scheduler.after if position >= planned]:
+            del scheduler.after[position]
+        raise
 
 
 def _grown(scheduler: Scheduler, planned: int) -> list[StepRecord]:

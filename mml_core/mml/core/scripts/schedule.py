@@ -53,6 +53,9 @@ class Step(NamedTuple):
     params: list[Any]
     key: str
 
+    def __str__(self) -> str:
+        return f"step {self.position + 1}, {self.record}"
+
     @property
     def needs(self) -> list[int]:
         """Positions of the steps that have to be done before this one."""

@@ -64,6 +64,25 @@ class SignalGuard:
         """
         self._depth = 0
 
+    def check(self) -> None:
+        """Let a signal through that came, wherever its first `Interrupted` went.
+
+        Raises:
+            Interrupted: one came.
+        """
+        if self._seen is not None:
+            raise Interrupted(self._seen)
+
+    def pause(self, seconds: float) -> None:
+        """Wait; a signal ends it at once.
+
+        Raises:
+            Interrupted: one came, now or before.
+        """
+        self.check()
+        threading.Event().wait(seconds)
+        self.check()
+
     def _raise_seen(self) -> None:
         if self._seen is not None and not self._depth:
             raise Interrupted(self._seen)

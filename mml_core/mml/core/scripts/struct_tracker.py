@@ -7,6 +7,7 @@ import msgspec
 
 from mml.core.data_loading.file_manager import MMLFileManager
 from mml.core.data_loading.task_struct import StructChange, StructState, TaskStruct, apply_change, difference, state_of
+from mml.core.scripts.model_storage import record_from_builtins
 
 _NOTHING = StructState({}, [])
 
@@ -72,14 +73,24 @@ class StructTracker:
 
     def end_step(self) -> dict[str, StructChange]:
         """Stop watching and return the changes since `begin_step`."""
+        states = {name: state_of(self._structs[name], self._fm.roots) for name in self._before}
         self._in_step = False
         found = {}
         for name, before in self._before.items():
-            change = difference(before, state_of(self._structs[name], self._fm.roots))
             self._reused.pop(name, None)
-            if change is not None:
+            if (change := difference(before, states[name])) is not None:
                 found[name] = change
         return found
+
+    def abandon_step(self) -> None:
+        """Stop watching and undo all changes since `begin_step`, whatever they are: the step failed."""
+        self._in_step = False
+        for name, before in self._before.items():
+            reused = self._reused.get(name)
+            paths, models = (before.paths, before.models) if reused is None else (reused.paths, reused.models)
+            struct, roots = self._structs[name], self._fm.roots
+            struct.paths = {key: roots.to_path(text) for key, text in paths.items()}
+            struct.models = [record_from_builtins(model, roots) for model in models]
 
     def _state_before(self, name: str) -> StructState:
         # What `reuse` attached counts as a change of the step, unless it is in an earlier record.
