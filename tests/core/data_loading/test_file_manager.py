@@ -528,3 +528,20 @@ def test_reading_leaves_nothing_behind(tmp_path: Path, data: Path, old: MMLFileM
     fm.load_struct("pets")
     assert {path: path.stat().st_mtime_ns for path in old.results_root.rglob("*")} == before
     assert os.listdir(fm.results_root) == ["old"]  # noqa: PTH208 # names
+
+
+def test_what_a_record_names_outside_of_the_project_stays(
+    fm: MMLFileManager, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fm.open_run(fm.proj_path / "runs" / RUN)
+    victims = [tmp_path / "victim", fm.results_root / "other" / "victim", fm.proj_path / "runs" / "victim"]
+    for victim in victims:
+        (victim.parent / claims.CLAIMS_FOLDER).mkdir(parents=True)
+        (victim.parent / claims.CLAIMS_FOLDER / "victim").write_text(RUN if victim is victims[0] else "-")
+        victim.write_text("precious")
+    named = [*victims, fm.temp_path / ".." / ".." / "victim", fm.proj_path / ".." / ".." / "victim", fm.proj_path]
+    for path in named:
+        fm.remove_own(path)
+        fm.remove_half_written(path)
+    assert [victim.read_text() for victim in victims] == ["precious"] * 3
+    assert f"{tmp_path / 'victim'} is recorded as a file of this run, but is none of its project" in caplog.text

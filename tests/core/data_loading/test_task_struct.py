@@ -21,7 +21,7 @@ from mml.core.data_loading.task_struct import (
     state_of,
     undup_names,
 )
-from mml.core.scripts.exceptions import TaskDescriptionError
+from mml.core.scripts.exceptions import JournalError, TaskDescriptionError
 from mml.core.scripts.model_storage import ModelStorage
 from mml.core.scripts.portable_paths import PathRoots
 from tests.support.tasks import make_task
@@ -151,3 +151,27 @@ def test_change_takes_no_more_room_than_it_needs() -> None:
 )
 def test_originals_behind_names_with_tags(names: list[str], originals: list[str]) -> None:
     assert undup_names(names) == originals
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        StructChange(paths={"fim": "../../etc/passwd"}),
+        StructChange(models=[{"task": "a"}]),
+        StructChange(models=[{"task": "a", "fold": 0, "parameters": "../x", "created": "2026-01-01T00:00:00Z"}]),
+        StructChange(models=["no model"]),
+    ],
+)
+def test_a_damaged_change_is_an_error_and_changes_nothing(change: StructChange) -> None:
+    struct = bare()
+    struct.paths["kept"] = Path("/results/kept")
+    with pytest.raises(JournalError, match="what it says of task 'a'"):
+        apply_change(struct, change, ROOTS)
+    assert (struct.paths, struct.models) == ({"kept": Path("/results/kept")}, [])
+
+
+def test_no_model_is_kept_twice_however_many_a_change_says() -> None:
+    struct = bare()
+    struct.models = [model(0), model(1)]
+    apply_change(struct, StructChange(keep=-1), ROOTS)
+    assert struct.models == []

@@ -150,3 +150,12 @@ def test_field_of_an_unknown_kind_is_refused(roots: PathRoots) -> None:
     path.write_text(path.read_text().replace('"fold"', '"extra": "x", "fold"'))
     with pytest.raises(MMLError, match="complex can't be part of a record"):
         Special.from_json(path, roots)
+
+
+@pytest.mark.parametrize("value", ['"../../secret"', '"data:../secret"', "5", "null", '"a\\u0000b"', '["x"]'])
+def test_a_path_that_leaves_its_root_is_damage(roots: PathRoots, value: str) -> None:
+    path = roots.results / "model.json"
+    model(roots).store(path, roots)
+    path.write_text(path.read_text().replace('"p/m.safetensors"', value))
+    with pytest.raises(MMLError, match=r"is damaged: .*parameters"):
+        ModelStorage.from_json(path, roots)

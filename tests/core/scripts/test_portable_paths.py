@@ -1,6 +1,7 @@
 """Paths in records hold when results or data are moved."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -53,3 +54,14 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size
 def test_every_path_comes_back(root: Path, names: list[str]) -> None:
     path = root.joinpath(*names)
     assert ROOTS.to_path(ROOTS.to_text(path)) == path
+
+
+@pytest.mark.parametrize("text", ["../up", "default/../../up", "data:../up", "a\0b", 3, None])
+def test_a_text_that_no_path_has_is_refused(text: Any) -> None:
+    with pytest.raises(ValueError, match="can't be a path"):
+        ROOTS.to_path(text)
+
+
+def test_a_path_with_detours_is_written_down_without_them() -> None:
+    assert ROOTS.to_text(Path("/home/me/results/p/../q/x")) == "q/x"
+    assert ROOTS.to_text(Path("/home/me/results/../x")) == "/home/me/x"

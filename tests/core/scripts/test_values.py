@@ -117,3 +117,8 @@ def test_mark_of_a_number_among_other_keys_is_a_plain_dict() -> None:
 @pytest.mark.parametrize(("text", "expected"), [("é", True), ("", True), ("\ud800", False)])
 def test_surrogates_can_not_be_encoded(text: str, expected: bool) -> None:
     assert is_encodable(text) is expected
+
+
+@pytest.mark.parametrize("value", ["1.5", "many", 3, None, ["nan"]])
+def test_a_mark_with_anything_but_the_three_numbers_stays_what_it_is(value: Any) -> None:
+    assert restored_value([{"$float": value}]) == [{"$float": value}]

@@ -1,5 +1,6 @@
 """MMLFileManager: the one place that knows where files lie. A facade of templates, claims, index and reuse."""
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from mml.core.scripts.exceptions import PathTemplateError, UnknownNameError
 from mml.core.scripts.model_storage import ModelStorage
 from mml.core.scripts.portable_paths import PathRoots
 from mml.core.scripts.utils import Singleton, fsync_folder, unfinished_writes
+
+logger = logging.getLogger(__name__)
 
 TEMP_FOLDER = "temp"
 _LONGEST_NAME = 200
@@ -210,16 +213,19 @@ class MMLFileManager(metaclass=Singleton):
 
         That it is gone becomes durable with `remove_temp`, once for all files.
         """
-        if path.is_relative_to(self.temp_path):
+        if not _lies_below(path, self.temp_path, self.proj_path):
+            logger.warning("%s is recorded as a file of this run, but is none of its project: it stays.", path)
+        elif path.is_relative_to(self.temp_path):
             cleanup.remove_with_claim(path)
         elif claims.remove_claimed(path, self._numbering.owner, cleanup.remove):
             self._removed_from |= {path.parent, path.parent / claims.CLAIMS_FOLDER}
 
     def remove_half_written(self, path: Path) -> None:
         """Remove a file that a killed step of this run announced, and what its unfinished writes left beside it."""
-        claims.complete_claim(path, self._numbering.owner)
-        if path.is_relative_to(self.temp_path) or claims.claim_owner(path) == self._numbering.owner:
-            for left in unfinished_writes(path):
+        if _lies_below(path, self.temp_path, self.proj_path):
+            claims.complete_claim(path, self._numbering.owner)
+            own = path.is_relative_to(self.temp_path) or claims.claim_owner(path) == self._numbering.owner
+            for left in unfinished_writes(path) if own else ():
                 cleanup.remove(left)
         self.remove_own(path)
         self._settle()
@@ -279,6 +285,11 @@ class MMLFileManager(metaclass=Singleton):
                 raise reuse.missing_error(key, sources, None)
             found[key] = files[0][-1]
         return found
+
+
+def _lies_below(path: Path, *folders: Path) -> bool:
+    """Tell whether a path, which a record on disk names, lies in one of the folders that it may lie in."""
+    return ".." not in path.parts and any(path != folder and path.is_relative_to(folder) for folder in folders)
 
 
 def _check_request(template: PathTemplate, obj: Any, task_name: str | None, file_name: str | None) -> None:

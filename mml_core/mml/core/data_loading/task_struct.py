@@ -8,6 +8,7 @@ import msgspec
 
 from mml.core.data_loading.task_attributes import Keyword, License, Modality, RGBInfo, Sizes, TaskType
 from mml.core.data_loading.task_description import DESCRIPTION_FILE, TaskDescription, TaskHeader, load_description
+from mml.core.scripts.exceptions import JournalError
 from mml.core.scripts.model_storage import ModelStorage, record_builtins, record_from_builtins
 from mml.core.scripts.portable_paths import PathRoots
 from mml.core.scripts.utils import TAG_SEP
@@ -149,11 +150,21 @@ def difference(before: StructState, after: StructState) -> StructChange | None:
 
 
 def apply_change(struct: TaskStruct, change: StructChange, roots: PathRoots) -> None:
-    """Make a recorded change to a struct again."""
+    """Make a recorded change to a struct again.
+
+    Raises:
+        JournalError: the record is damaged.
+    """
+    try:
+        paths = {key: roots.to_path(text) for key, text in change.paths.items()}
+        models = [record_from_builtins(model, roots) for model in change.models]
+    except ValueError as error:
+        msg = f"The journal of the run is damaged in what it says of task '{struct.name}': {error}."
+        raise JournalError(msg) from error
     for key in change.removed:
         struct.paths.pop(key, None)
-    struct.paths.update({key: roots.to_path(text) for key, text in change.paths.items()})
-    struct.models[change.keep :] = [record_from_builtins(model, roots) for model in change.models]
+    struct.paths.update(paths)
+    struct.models[max(0, change.keep) :] = models
 
 
 def undup_names(names: list[str]) -> list[str]:

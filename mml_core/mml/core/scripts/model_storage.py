@@ -108,6 +108,6 @@ def _encode_value(roots: PathRoots, value: Any) -> Any:
 
 def _decode_path(roots: PathRoots, kind: type, value: Any) -> Any:
     if issubclass(kind, Path):
-        return roots.to_path(value)
+        return roots.to_path(value)  # a ValueError becomes msgspec's own, with the name of the field
     msg = f"{kind.__name__} can't be part of a record"
     raise TypeError(msg)

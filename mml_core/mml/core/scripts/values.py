@@ -6,6 +6,7 @@ from typing import Any
 from mml.core.scripts.exceptions import MMLError
 
 _FLOAT_MARK = "$float"
+_FLOATS = ("nan", "inf", "-inf")
 # Whole numbers beyond these are not read exactly, or at all, by every reader of JSON.
 _LEAST, _MOST = -(2**63), 2**64 - 1
 
@@ -52,7 +53,7 @@ def restored_value(value: Any) -> Any:
     if isinstance(value, list):
         return [restored_value(item) for item in value]
     if isinstance(value, dict):
-        if value.keys() == {_FLOAT_MARK}:
+        if value.keys() == {_FLOAT_MARK} and value[_FLOAT_MARK] in _FLOATS:
             return float(value[_FLOAT_MARK])
         return {key: restored_value(item) for key, item in value.items()}
     return value
