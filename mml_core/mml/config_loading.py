@@ -26,6 +26,7 @@ from mml.core.scripts.environment import absolute_path
 from mml.core.scripts.exceptions import MMLMisconfigurationException
 from mml.core.scripts.plugins import config_search_paths
 from mml.core.scripts.utils import as_list
+from mml.forking import find_fork, forked_config
 from mml.hydra_speed import faster_source, lean_defaults
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class MMLConfigLoader(ConfigLoaderImpl):
     """Composes configs with Hydra and settles what a YAML file can't say.
 
     Folders become absolute, `task_list` a plain list, the kinds of files that plugins declare get their keys in
-    `reuse`, and `continue=<run>` brings the stored config of that run.
+    `reuse`, and `continue=<run>` or `fork=<run>` brings the stored config of that run.
     """
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
@@ -74,6 +75,8 @@ class MMLConfigLoader(ConfigLoaderImpl):
 
         self.config_name = config_name
         overrides = [quote_signs(override) for override in overrides]
+        if (run := find_fork(overrides)) is not None:
+            return forked_config(compose, overrides, run)
         run = find_continue(overrides)
         return compose(overrides) if run is None else continued_config(compose, overrides, run)
 

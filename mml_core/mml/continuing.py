@@ -4,19 +4,29 @@ Pure functions of overrides and plain configs, and at the end the glue that read
 """
 
 import difflib
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import InterpolationResolutionError
 
+from mml.core.scripts.drift_config import (
+    LOCATION_KEYS,
+    MISSING,
+    WHERE_GROUPS,
+    WHERE_KEYS,
+    Difference,
+    differences,
+    is_where,
+    value_text,
+)
 from mml.core.scripts.exceptions import ContinueError
-from mml.core.scripts.run_folder import CONFIG_FILE, OVERRIDES_FILE, RUNS_FOLDER
+from mml.core.scripts.run_folder import RUNS_FOLDER, read_overrides, read_stored
 from mml.core.scripts.runs import (
     CONTINUABLE,
     DAMAGED,
@@ -32,29 +42,11 @@ from mml.core.scripts.utils import did_you_mean
 
 LATEST = "latest"
 CONTINUE = "continue"
-# Keys that say where a run goes on, not what it is; the first three also say where the run is found.
-LOCATION_KEYS = ("proj", "out_dir", "data_dir")
-WHERE_KEYS = ("trainer.devices", "trainer.accelerator", "sampling.num_workers")
-WHERE_GROUPS = ("logging", "sys", "runner")
-_MISSING = object()
+FORK_FLAG = "--fork"
 _MOST_LINES = 12
 _LOOK_BACK = 50
 
 Compose = Callable[[list[str]], DictConfig]
-
-
-class Difference(NamedTuple):
-    """A key whose value is not that of the run.
-
-    Attributes:
-        key: dotted key.
-        has: value in the run.
-        asked: value asked for.
-    """
-
-    key: str
-    has: Any
-    asked: Any
 
 
 def find_continue(overrides: Sequence[str]) -> str | None:
@@ -63,17 +55,22 @@ def find_continue(overrides: Sequence[str]) -> str | None:
     Raises:
         ContinueError: they ask for several, or for something that is no name.
     """
-    asked = [override for override in overrides if _key_text(override) == CONTINUE]
+    return find_named(overrides, CONTINUE)
+
+
+def find_named(overrides: Sequence[str], key: str) -> str | None:
+    """Return the run that overrides name with a key, `continue` or `fork`; None if they name none.
+
+    Raises:
+        ContinueError: they name several, or something that is no name.
+    """
+    asked = [override for override in overrides if key_of(override) == key]
     parsed = [_parse(override) for override in asked]
     if any(override.is_sweep_override() or not _is_name(override.value()) for override in parsed) or len(parsed) > 1:
-        msg = f"'{' '.join(asked)}' can't be done: one run can be continued, e.g. continue=latest or continue=<run>."
+        done = f"{key}{'d' if key[-1] == 'e' else 'ed'}"
+        msg = f"'{' '.join(asked)}' can't be done: one run can be {done}, e.g. {key}=latest or {key}=<run>."
         raise ContinueError(msg)
     return None if not parsed or parsed[0].value() is None else str(parsed[0].value())
-
-
-def is_where(key: str) -> bool:
-    """Tell whether a key says where a run goes on, so that it may change."""
-    return key in LOCATION_KEYS or key in WHERE_KEYS or key.partition(".")[0] in WHERE_GROUPS
 
 
 def merge_overrides(stored: Sequence[str], asked: Sequence[str]) -> list[str]:
@@ -86,17 +83,16 @@ def merge_overrides(stored: Sequence[str], asked: Sequence[str]) -> list[str]:
     return list(merged.values())
 
 
-def differences(has: Mapping[str, Any], asked: Mapping[str, Any]) -> list[Difference]:
-    """Compare two configs, leaf by leaf; a list is a leaf, and a key that one of them lacks has `<nothing>`."""
-    left, right = _flatten(has), _flatten(asked)
-    found = (Difference(key, left.get(key, _MISSING), right.get(key, _MISSING)) for key in left | right)
-    return [difference for difference in found if difference.has != difference.asked]
+def refusal(run: str, changes: Sequence[Difference], fork: str = "") -> str:
+    """Return the message for changes that can't be applied to a run: a table, and what to do.
 
-
-def refusal(run: str, changes: Sequence[Difference]) -> str:
-    """Return the message for changes that can't be applied to a run: a table, and what to do."""
+    Args:
+        run: its name.
+        changes: what was asked for.
+        fork: the command that makes a new run with the changes, empty when there is none.
+    """
     rows = [("key", "run has", "you asked for")]
-    rows += [(change.key, _show(change.has), _show(change.asked)) for change in changes[:_MOST_LINES]]
+    rows += [(change.key, value_text(change.has), value_text(change.asked)) for change in changes[:_MOST_LINES]]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     lines = [f"  {key:<{widths[0]}}  {has:<{widths[1]}}  {asked}".rstrip() for key, has, asked in rows]
     if len(changes) > _MOST_LINES:
@@ -107,8 +103,17 @@ def refusal(run: str, changes: Sequence[Difference]) -> str:
             f"Run '{run}' can only be continued as it is; it was not touched.",
             *lines,
             f"Leave this out to continue it, or start a new run. What may change: {may}.",
+            *(["A new run, with its finished steps that do not depend on the change:", fork] if fork else []),
         ]
     )
+
+
+def fork_command(run: RunInfo, asked: Sequence[str]) -> str:
+    """Return the command that makes a new run of one and of the changes asked for, ready to be pasted into a shell."""
+    where = [override for override in asked if key_of(override) in ("out_dir", "data_dir")]
+    project = [f"proj={run.project}"] * (run.project != "default")
+    others = [override for override in asked if key_of(override) not in (*LOCATION_KEYS, "mode")]
+    return shlex.join(["mml", CONTINUE, run.name, *project, *where, FORK_FLAG, *others])
 
 
 def pick_run(name: str, proj_path: Path) -> RunInfo:
@@ -148,10 +153,10 @@ def continued_config(compose: Compose, overrides: Sequence[str], run: str) -> Di
     Raises:
         ContinueError: there is no such run, it is finished, its records can't be read, or an override would change it.
     """
-    asked = [override for override in overrides if _key_text(override) != CONTINUE]
-    proj, name = _split_run(run, asked)
-    place = [override for override in asked if _key_text(override) in LOCATION_KEYS]
-    place += [f"proj='{proj}'"] if proj and not any(_key_text(override) == "proj" for override in place) else []
+    asked = [override for override in overrides if key_of(override) != CONTINUE]
+    proj, name = split_run(run, asked)
+    place = [override for override in asked if key_of(override) in LOCATION_KEYS]
+    place += [f"proj='{proj}'"] if proj and not any(key_of(override) == "proj" for override in place) else []
     located = compose(place)
     proj_path = Path(located.out_dir) / str(located.proj)
     info = pick_run(name, proj_path)
@@ -160,43 +165,17 @@ def continued_config(compose: Compose, overrides: Sequence[str], run: str) -> Di
     composed = located
     if others:
         composed, changes = _compare(compose, info, asked)
-        _apply(stored, changes)
+        apply_changes(stored, changes)
     stored.update({"proj": located.proj, "out_dir": located.out_dir, CONTINUE: info.name})
-    if any(_key_text(override) == "data_dir" for override in place):
+    if any(key_of(override) == "data_dir" for override in place):
         stored["data_dir"] = located.data_dir
-    return _with_hydra(composed, stored)
-
-
-def read_stored(folder: Path) -> DictConfig:
-    """Return the config that a run was started with.
-
-    Raises:
-        ContinueError: it is missing or damaged.
-    """
-    stored = _read_yaml(folder / CONFIG_FILE)
-    if not isinstance(stored, dict):
-        msg = f"{folder / CONFIG_FILE} holds no config. The run can't be continued; start a new one."
-        raise ContinueError(msg)
-    return OmegaConf.create(stored)
-
-
-def read_overrides(folder: Path) -> list[str]:
-    """Return the overrides that a run was started with.
-
-    Raises:
-        ContinueError: they are missing or damaged.
-    """
-    overrides = _read_yaml(folder / OVERRIDES_FILE)
-    if not isinstance(overrides, list):
-        msg = f"{folder / OVERRIDES_FILE} holds no list of overrides; continue the run without overrides."
-        raise ContinueError(msg)
-    return [str(override) for override in overrides]
+    return with_hydra(composed, stored)
 
 
 def _compare(compose: Compose, run: RunInfo, asked: list[str]) -> tuple[DictConfig, list[Difference]]:
     """Compose a run's overrides with and without those asked for; return the former and what may and does change."""
-    started = [override for override in read_overrides(run.path) if _key_text(override) != CONTINUE]
-    hydras = [override for override in asked if _key_text(override).startswith("hydra.")]
+    started = [override for override in read_overrides(run.path) if key_of(override) != CONTINUE]
+    hydras = [override for override in asked if key_of(override).startswith("hydra.")]
     try:
         base = compose([*started, *hydras])
     except HydraException as error:
@@ -213,17 +192,18 @@ def _compare(compose: Compose, run: RunInfo, asked: list[str]) -> tuple[DictConf
         raise ContinueError(refusal(run.name, others)) from None
     changes = changed_leaves(base, composed)
     refused = [change for change in changes if not is_where(change.key)]
-    options = differences(_plain(base.hydra.runtime.choices), _plain(composed.hydra.runtime.choices))
+    options = differences(plain(base.hydra.runtime.choices), plain(composed.hydra.runtime.choices))
     if refused := by_option(refused, [option for option in options if _counts(option.key, refused, base)]):
-        raise ContinueError(refusal(run.name, refused))
+        same_mode = all(change.key.partition(".")[0] != "mode" or "." in change.key for change in refused)
+        raise ContinueError(refusal(run.name, refused, fork_command(run, asked) if same_mode else ""))
     # With what was asked for also changes what refers to it.
-    return composed, differences(_plain(base, resolve=True), _plain(composed, resolve=True))
+    return composed, differences(plain(base, resolve=True), plain(composed, resolve=True))
 
 
 def changed_leaves(base: DictConfig, other: DictConfig) -> list[Difference]:
     """Return what differs as written and in value: neither a reference to what differs, nor one to an equal value."""
-    written = {difference.key for difference in differences(_plain(base), _plain(other))}
-    valued = differences(_plain(base, resolve=True), _plain(other, resolve=True))
+    written = {difference.key for difference in differences(plain(base), plain(other))}
+    valued = differences(plain(base, resolve=True), plain(other, resolve=True))
     return [change for change in valued if any(f"{change.key}.".startswith(f"{key}.") for key in written)]
 
 
@@ -240,7 +220,7 @@ def _counts(group: str, refused: Sequence[Difference], base: DictConfig) -> bool
 
 def _other_options(choices: Mapping[str, Any], asked: Sequence[str]) -> list[Difference]:
     """Return the overrides that choose another option of a group than the run has."""
-    known = [(key, text.partition("=")[2]) for text in asked if (key := _key_text(text)) in choices]
+    known = [(key, text.partition("=")[2]) for text in asked if (key := key_of(text)) in choices]
     return [Difference(key, choices[key], option) for key, option in known if choices[key] != option]
 
 
@@ -252,18 +232,21 @@ def _composes(compose: Compose, overrides: list[str]) -> bool:
     return True
 
 
-def _apply(stored: DictConfig, changes: Iterable[Difference]) -> None:
+def apply_changes(stored: DictConfig, changes: Iterable[Difference]) -> None:
+    """Make changes, apart from those of places, in a stored config."""
     for key, _, asked in changes:
         if key in LOCATION_KEYS:
             continue
-        if asked is _MISSING:
+        if asked is MISSING:
             parent, _, last = key.rpartition(".")
-            OmegaConf.select(stored, parent).pop(last, None)
+            group = OmegaConf.select(stored, parent) if parent else stored
+            if isinstance(group, DictConfig):
+                group.pop(last, None)
         else:
             OmegaConf.update(stored, key, asked, force_add=True)
 
 
-def _with_hydra(composed: DictConfig, stored: DictConfig) -> DictConfig:
+def with_hydra(composed: DictConfig, stored: DictConfig) -> DictConfig:
     """Return a composed config whose keys, apart from Hydra's, are those of a stored one."""
     with flag_override(composed, ["struct", "readonly"], [False, False]):
         for key in [key for key in composed if key != "hydra"]:
@@ -273,10 +256,10 @@ def _with_hydra(composed: DictConfig, stored: DictConfig) -> DictConfig:
     return composed
 
 
-def _split_run(run: str, overrides: Sequence[str]) -> tuple[str | None, str]:
+def split_run(run: str, overrides: Sequence[str]) -> tuple[str | None, str]:
     """Split `<project>/<run>`; the project is None when only the run is named."""
     proj, _, name = run.rpartition("/")
-    given = [str(_parse(override).value()) for override in overrides if _key_text(override) == "proj"]
+    given = [str(_parse(override).value()) for override in overrides if key_of(override) == "proj"]
     if "/" in proj or proj in (".", ".."):
         msg = f"continue={run} can't be the name of a run. Say <run> or <project>/<run>, and where with out_dir=<path>."
         raise ContinueError(msg)
@@ -311,15 +294,8 @@ def _near(name: str, names: Iterable[str]) -> str:
     return did_you_mean(name, names) if difflib.get_close_matches(name, names, n=1, cutoff=0.55) else ""
 
 
-def _read_yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        msg = f"{path} can't be read: {error}. The run can't be continued with it; start a new one."
-        raise ContinueError(msg) from error
-
-
-def _plain(cfg: DictConfig, resolve: bool = False) -> dict[str, Any]:
+def plain(cfg: DictConfig, resolve: bool = False) -> dict[str, Any]:
+    """Return a config without Hydra's part as plain containers; unresolved if it refers to what only a run knows."""
     with flag_override(cfg, ["struct", "readonly"], [False, False]):
         own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     try:
@@ -330,26 +306,12 @@ def _plain(cfg: DictConfig, resolve: bool = False) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        flat.update(_flatten(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value})
-    return flat
-
-
-def _show(value: Any) -> str:
-    if value is _MISSING:
-        return "<nothing>"
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def _is_name(value: Any) -> bool:
     return value is None or (isinstance(value, str | int) and value != "")
 
 
-def _key_text(override: str) -> str:
+def key_of(override: str) -> str:
+    """Return the key of an override as it is written, without a sign that adds or removes it."""
     return override.partition("=")[0].lstrip("+~").strip()
 
 

@@ -14,10 +14,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from mml.config_loading import CONFIG_NAME, CONFIG_TREE, MMLConfigLoader, MMLHydra, folder_source, make_hydra
-from mml.continuing import CONTINUE, LATEST, find_continue
+from mml.continuing import CONTINUE, FORK_FLAG, LATEST, find_continue
 from mml.core.scripts.environment import load_env
 from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
 from mml.core.scripts.plugins import broken_plugins, load_plugins
+from mml.forking import FORK, find_fork
 from mml.outcome import tell
 from mml.sweeping import Jobs
 
@@ -77,19 +78,27 @@ def parse_flags(words: Sequence[str]) -> argparse.Namespace:
 
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign] # argparse would print all of Hydra's flags and exit
-    flags, unknown = parser.parse_known_intermixed_args(list(words))
+    forks = FORK_FLAG in words
+    flags, unknown = parser.parse_known_intermixed_args([word for word in words if word != FORK_FLAG])
     if unknown:
         options = [option for action in parser._actions for option in action.option_strings]
         raise UnknownNameError(unknown[0], kind="flag", known=[name for name in options if name.startswith("--")])
     if flags.overrides and flags.overrides[0] == CONTINUE:
-        flags.overrides = expand_continue(flags.overrides[1:])
+        flags.overrides = expand_continue(flags.overrides[1:], FORK if forks else CONTINUE)
+    elif forks:
+        refuse(f"{FORK_FLAG} belongs to `continue`: mml continue <run> {FORK_FLAG} key=value")
     return flags
 
 
-def expand_continue(words: Sequence[str]) -> list[str]:
-    """Return the overrides that the words after `mml continue` stand for."""
-    named, others = ([words[0]], words[1:]) if words and "=" not in words[0] else ([LATEST], words)
-    return [f"{CONTINUE}='{named[0]}'", *others]
+def expand_continue(words: Sequence[str], key: str = CONTINUE) -> list[str]:
+    """Return the overrides that the words after `mml continue` stand for.
+
+    Args:
+        words: the run and overrides, in any order; without a run it is the latest.
+        key: what to do with the run, `continue` or `fork`.
+    """
+    named = next((word for word in words if "=" not in word and word[:1] not in ("~", "+")), None)
+    return [f"{key}='{named or LATEST}'", *(word for word in words if word is not named)]
 
 
 def open_tree(flags: argparse.Namespace) -> MMLHydra:
@@ -142,7 +151,7 @@ def _flag_fault(flags: argparse.Namespace, asked: list[str]) -> str | None:
     for flag in ("resolve", "package"):
         if getattr(flags, flag) and not flags.cfg:
             return f"--{flag} belongs to --cfg. Leave it out, or add --cfg job."
-    if find_continue(flags.overrides) is not None:
+    if find_fork(flags.overrides) is not None or find_continue(flags.overrides) is not None:
         return _continue_fault(flags)
     return None if flags.config_name or not _starts(asked) or _has_mode(flags.overrides) else _WHICH_MODE
 

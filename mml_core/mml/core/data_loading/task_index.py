@@ -4,6 +4,7 @@ A cache keeps the header of each description with its size and time stamp. It is
 damaged cache costs time, never truth.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,7 +19,7 @@ from mml.core.scripts.utils import atomic_write
 
 TASKS_FOLDER = "tasks"
 INDEX_FILE = ".index.json"
-_VERSION = 2
+_VERSION = 3
 # Time stamps of files move in steps, on Linux of up to 10 ms.
 _TICK_NS = 50_000_000
 
@@ -47,12 +48,13 @@ class _Samples(msgspec.Struct):
 
 
 class _Entry(msgspec.Struct, array_like=True, frozen=True):
-    """A header and sample counts, and the state of the file that they were read from."""
+    """A header, sample counts and digest of a file, and the state of the file that they were read from."""
 
     mtime_ns: int
     size: int
     header: msgspec.Raw
     counts: SampleCounts
+    digest: str
 
 
 class _Cache(msgspec.Struct):
@@ -111,6 +113,16 @@ class TaskIndex:
         """
         self.header(name)
         return self._load()[name].counts
+
+    def digest(self, name: str) -> str:
+        """Return a digest of a task's description, 16 hexadecimal digits: it changes when any byte of the file does.
+
+        Raises:
+            UnknownNameError: there is no such task; names the nearest ones.
+            TaskDescriptionError: its description can't be read.
+        """
+        self.header(name)
+        return self._load()[name].digest
 
     def headers(self) -> Iterator[tuple[str, TaskHeader | TaskDescriptionError]]:
         """Yield every task's name with its header, or with the error that keeps it from being read.
@@ -186,7 +198,8 @@ class TaskIndex:
         if header.name != name:
             msg = f"Task description {path} is of a task '{header.name}': field `name` has to be the folder's name."
             raise TaskDescriptionError(msg)
-        entry = _Entry(*state, msgspec.Raw(msgspec.json.encode(header)), samples.counts())
+        digest = hashlib.blake2b(data, digest_size=8).hexdigest()
+        entry = _Entry(*state, msgspec.Raw(msgspec.json.encode(header)), samples.counts(), digest)
         self._load()[name] = entry
         self._read_here.add(name)
         return entry

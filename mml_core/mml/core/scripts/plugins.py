@@ -74,6 +74,8 @@ class PluginReport(NamedTuple):
 HOOKS = Hooks()
 _FOLDERS: list[ConfigFolder] = []
 _LOADING: list[str] = []
+# Name of an entry point -> the module that it names.
+_MODULES: dict[str, str] = {}
 
 
 def add_config_search_path(path: str) -> None:
@@ -102,6 +104,12 @@ def load_plugins() -> tuple[PluginReport, ...]:
     return tuple(_load(entry) for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name))
 
 
+def loaded_plugins() -> list[tuple[PluginReport, str]]:
+    """Return each plugin that works and the module of its entry point; none if this process has not loaded any."""
+    reports = load_plugins() if load_plugins.cache_info().currsize else ()
+    return [(report, _MODULES.get(report.name, "")) for report in reports if not report.fault]
+
+
 def broken_plugins(reports: Iterable[PluginReport]) -> list[PluginReport]:
     """Return the reports of plugins that are skipped."""
     return [report for report in reports if report.fault]
@@ -126,6 +134,7 @@ def _load(entry: EntryPoint) -> PluginReport:
     lengths = [len(registry) for registry in registries]
     report = PluginReport(entry.name, *_origin(entry))
     _LOADING.append(entry.name)
+    _MODULES[entry.name] = entry.module
     try:
         with redirect_stdout(sys.stderr):  # tab completion and `mode.format=json` own stdout
             loaded = entry.load()

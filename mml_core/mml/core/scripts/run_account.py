@@ -1,11 +1,9 @@
 """What a process writes into the journal about itself: how it took the run over."""
 
 import os
-import platform
 import socket
 import sys
 import time
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from mml.core.scripts.drift_code import code_versions
@@ -40,16 +38,9 @@ def opened(mode: str, tasks: list[str]) -> Opened:
         command=[encodable(word) for word in sys.argv],
         mode=mode,
         tasks=tasks,
-        versions=package_versions(),
+        versions={name: found for name in _RECORDED_PACKAGES if (found := _version(name))},
         code=code_versions(),
     )
-
-
-@cache
-def package_versions() -> dict[str, str]:
-    """Return the version of Python and of each installed package that results may depend on."""
-    found = {name: text for name in _RECORDED_PACKAGES if (text := _version(name))}
-    return {"Python": platform.python_version(), **found}
 
 
 def _version(package: str) -> str | None:

@@ -5,6 +5,7 @@ process, before an interruption, or in another project.
 """
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,51 @@ PIPELINE_GROUPS = (
 )
 
 
+# What a training depends on: these groups, and keys of others.
+_TRAINED_WITH = (
+    "arch",
+    "optimizer",
+    "lr_scheduler",
+    "loss",
+    "metrics",
+    "trainer",
+    "~trainer.limit_test_batches",
+    "~trainer.limit_predict_batches",
+    "sampling",
+    "augmentations",
+    "preprocessing",
+    "callbacks",
+    "tune",
+    "mode.monitor",
+    "mode.direction",
+    "mode.keep",
+)
+# What using a model depends on, besides the training that made it.
+_USED_WITH = (
+    "arch",
+    "loss",
+    "metrics",
+    "trainer",
+    "~trainer.max_epochs",
+    "~trainer.gradient_clip_val",
+    "~trainer.accumulate_grad_batches",
+    "~trainer.check_val_every_n_epoch",
+    "~trainer.limit_train_batches",
+    "~trainer.limit_val_batches",
+    "sampling",
+    "augmentations",
+    "preprocessing",
+    "callbacks",
+    "reuse.models",
+)
+# Command -> dotted keys and groups; a subclass whose steps read other keys overrides `step_config`.
+STEP_KEYS = {
+    "train_fold": _TRAINED_WITH,
+    "test_fold": (*_USED_WITH, "~trainer.limit_predict_batches"),
+    "predict_fold": (*_USED_WITH, "~trainer.limit_test_batches", "mode.predict"),
+}
+
+
 class TrainScheduler(AbstractBaseScheduler):
     """Trains, tests and predicts, fold by fold."""
 
@@ -77,6 +123,13 @@ class TrainScheduler(AbstractBaseScheduler):
                 for name in self.subroutines:
                     position = self.add_step(commands[name], task, fold, after=trained)
                     trained = (position,) if name == "train" else trained
+
+    def step_config(self, command: str) -> Sequence[str] | None:
+        """Return the keys that a command depends on.
+
+        Of a subclass, which may use others, nothing is known: if it knows, it returns those of `STEP_KEYS` and its own.
+        """
+        return STEP_KEYS.get(command) if type(self) is TrainScheduler else None
 
     def train_fold(self, task: str, fold: int) -> None:
         """Train a model with one fold held out, and attach its record to the task.
