@@ -24,6 +24,8 @@ _TOKEN = re.compile(rb"(<run \d+>-)[0-9a-f]{8}")
 OF_PROCESSES = {
     "exp.log": "has a line for whatever each process did",
     "run.lock": "names the process that held it last",
+    "live.json": "says where the process is just now, and is not durable by design",
+    ".live.tmp.json": "the same, about to be written",
     ".index.json": "a cache with time stamps of files, which is made anew when it is missing",
 }
 

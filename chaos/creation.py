@@ -4,23 +4,25 @@ import random
 import time
 from pathlib import Path
 
+from chaos.compare import outcome
 from chaos.harness import Disturbance, ForkServer, Pool, World, row, undisturbed
 from chaos.kills import sample, tiny_source
 from chaos.table import Options, Row
+from mml.core.data_preparation.publish import MARK_FILE
 
 DIGITS = ["create", "task=digits", "logging.progress=false"]
 POINTS, QUICK = 100, 4
 
 
 def run(options: Options) -> list[Row]:
-    """Kill the small creation at every event, in both ways, and that of digits at `points` (100)."""
+    """Kill the small creation at every event, in both ways, and, unless in haste, that of digits at `points` (100)."""
     source = tiny_source(options.folder / "source", ["ants", "bees", "cats"], 6)
     small = ["create", "task=pets", f"mode.source={source}", "logging.progress=false"]
     rows = [_small(options, "a small task", small, None)]
     rows.append(
         _small(options, "a task in place of another", [*small, "mode.overwrite=true"], _created(options, small))
     )
-    return [*rows, *_digits(options)]
+    return rows if options.quick else [*rows, *_digits(options)]
 
 
 def _created(options: Options, words: list[str]) -> Path:
@@ -39,7 +41,16 @@ def _small(options: Options, name: str, words: list[str], data: Path | None) -> 
     folder = options.folder / name.replace(" ", "_")
     draw = random.Random(f"{options.seed} {name}")
     whole = World.make(folder / "whole", data)
-    with Pool(lambda: ForkServer(light=True), folder, whole, words, data) as pool:
+
+    states = [_task(whole.root), _task(data.parent) if data else {}]
+
+    def half_there(world: World) -> list[str]:
+        """Look whether the task is whole, or what it was before, whatever the moment of the kill."""
+        return (
+            [] if _task(world.root) in states else ["data/tasks/pets: neither the new task nor what was there before"]
+        )
+
+    with Pool(lambda: ForkServer(light=True), folder, whole, words, data, between=half_there) as pool:
         events = undisturbed(pool.launcher, whole, words)
         points = sample(draw, len(events), QUICK if options.quick else len(events))
         verdicts = pool.disturb(name, {f"{k}": [Disturbance(k)] for k in points})
@@ -47,11 +58,17 @@ def _small(options: Options, name: str, words: list[str], data: Path | None) -> 
     return row(f"SIGKILL in the creation of {name}", verdicts, note)
 
 
+def _task(root: Path) -> dict[str, bytes]:
+    """Return what there is of the task, without the file that names its run."""
+    found = outcome(root).items()
+    return {path: content for path, content in found if "/tasks/pets" in path and not path.endswith(MARK_FILE)}
+
+
 def _digits(options: Options) -> list[Row]:
     """Kill at events and moments, in equal parts."""
     draw = random.Random(f"{options.seed} digits")
     folder = options.folder / "digits"
-    most = QUICK if options.quick else options.points or POINTS
+    most = options.points or POINTS
     whole = World.make(folder / "whole")
     with Pool(ForkServer, folder, whole, DIGITS) as pool:
         launcher = pool.launcher

@@ -229,36 +229,44 @@ def next_words(world: World, words: Sequence[str]) -> list[str] | None:
 
 
 def disturbed(
-    launcher: Launcher, world: World, words: Sequence[str], disturbances: Iterable[Disturbance], whole: World
+    launcher: Launcher,
+    world: World,
+    words: Sequence[str],
+    disturbances: Iterable[Disturbance],
+    between: Callable[[World], list[str]],
 ) -> Verdict:
-    """Run a command with disturbances, one per process; then go on undisturbed to the end, and compare."""
-    story, restarted, survived, struck = [], False, True, False
+    """Run a command with disturbances, one per process: what a user types next is disturbed, too."""
+    so_far = Verdict(survived=True, repeated=0, differing=[], struck=False)
     for number, blow in enumerate(disturbances):
         typed = next_words(world, words)
         if typed is None:
             break
-        restarted |= number > 0 and typed == list(words)
         ended = launcher.run(world, typed, world.plan(kill_at=blow.kill_at, signum=blow.signum), blow.after)
-        story.append(f"mml {' '.join(typed)}, {blow}: {HUNG if ended.hung else ended.code}")
-        struck |= ended.code != 0
-        # Killed as planned, ended in order by the signal, or done before it came.
-        survived &= ended.code in (-blow.signum, 128 + blow.signum, 0)
-    return finished(launcher, world, words, whole, Verdict(survived, 0, [], restarted, struck, "; ".join(story)))
+        story = f"mml {' '.join(typed)}, {blow}: {HUNG if ended.hung else ended.code}"
+        so_far = Verdict(
+            # Killed as planned, ended in order by the signal, or done before it came.
+            survived=so_far.survived and ended.code in (-blow.signum, 128 + blow.signum, 0),
+            repeated=0,
+            differing=[*so_far.differing, *between(world)],
+            restarted=so_far.restarted or (number > 0 and typed == list(words)),
+            struck=so_far.struck or ended.code != 0,
+            story=f"{so_far.story}\n{story}",
+        )
+    return so_far
 
 
 def finished(launcher: Launcher, world: World, words: Sequence[str], whole: World, so_far: Verdict) -> Verdict:
     """Type what a user types until all is done, and compare with the world of an undisturbed run."""
-    survived, story = so_far.survived, [so_far.story]
     typed = next_words(world, words)
-    restarted = so_far.restarted or typed == list(words)
     if typed is not None:
         ended = launcher.run(world, typed)
-        survived &= ended.code == 0
-        story.append(f"mml {' '.join(typed)}: {HUNG if ended.hung else ended.code}")
+        story = f"{so_far.story}\nmml {' '.join(typed)}: {HUNG if ended.hung else ended.code}"
+        survived, restarted = so_far.survived and ended.code == 0, so_far.restarted or typed == list(words)
+        so_far = so_far._replace(survived=survived, restarted=restarted, story=story)
     different = differences(world.root, whole.root)
-    if different:
-        story.append(_where(world, whole))
-    return Verdict(survived, repeated_steps(world.root), different, restarted, so_far.struck, "; ".join(story))
+    story = f"{so_far.story}\n{_where(world, whole)}" if different else so_far.story
+    differing = [*so_far.differing, *different]
+    return so_far._replace(repeated=so_far.repeated + repeated_steps(world.root), differing=differing, story=story)
 
 
 def undisturbed(launcher: Launcher, world: World, words: Sequence[str], **plan: Any) -> list[str]:
@@ -302,6 +310,7 @@ class Pool:
         whole: the world of the undisturbed run.
         words: the command.
         data: folder of the data that every world begins with.
+        between: looks at a world after each disturbance, and returns what must never be seen, at any moment.
     """
 
     def __init__(
@@ -311,8 +320,11 @@ class Pool:
         whole: World,
         words: Sequence[str],
         data: Path | None = None,
+        *,
+        between: Callable[[World], list[str]] = lambda _: [],
     ) -> None:
         self._make, self._folder, self._whole, self._words, self._data = make, folder, whole, words, data
+        self._between = between
         self._local = threading.local()
         self._made: list[Launcher] = []
 
@@ -356,8 +368,8 @@ class Pool:
 
     def _one(self, name: str, disturbances: Sequence[Disturbance]) -> Verdict:
         world = World.make(self._folder / name, self._data)
-        verdict = disturbed(self.launcher, world, self._words, disturbances, self._whole)
-        return self.judge(world, verdict)
+        so_far = disturbed(self.launcher, world, self._words, disturbances, self._between)
+        return self.judge(world, finished(self.launcher, world, self._words, self._whole, so_far))
 
 
 def _where(world: World, whole: World) -> str:

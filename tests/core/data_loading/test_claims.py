@@ -117,13 +117,20 @@ def test_claim_of_a_run_is_durable_with_its_folder_before_it_counts(
     assert len(synced) == 4
 
 
-def test_claim_that_a_kill_left_without_an_owner_gets_the_one_who_announced_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", ["", "run_", "run_7", "ru\0\0"])
+def test_claim_that_was_written_in_part_gets_the_owner_who_announced_it(tmp_path: Path, left: str) -> None:
     (tmp_path / CLAIMS_FOLDER).mkdir()
-    (tmp_path / CLAIMS_FOLDER / "x").touch()
+    (tmp_path / CLAIMS_FOLDER / "x").write_text(left)
     (tmp_path / CLAIMS_FOLDER / ".x.abcdefgh.tmp").touch()
-    complete_claim(tmp_path / "x", "me")
-    assert claim_owner(tmp_path / "x") == "me"
+    complete_claim(tmp_path / "x", "run_7")
+    assert claim_owner(tmp_path / "x") == "run_7"
     assert marks(tmp_path) == {"x"}
+
+
+def test_run_whose_name_goes_on_where_another_ends_does_not_take_its_claims(tmp_path: Path) -> None:
+    claim(tmp_path / "x", "run")
+    complete_claim(tmp_path / "x", "run_2")
+    assert claim_owner(tmp_path / "x") == "run"
 
 
 @pytest.mark.parametrize("owner", ["you", NO_OWNER, None])

@@ -152,6 +152,14 @@ def test_file_goes_at_the_end(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_process_was_writing_goes_with_the_end_of_the_next(lively: Lively, tmp_path: Path) -> None:
+    left = lively.file._beside
+    left.write_text("{")
+    assert str(os.getpid()) not in left.name  # or the next process would not know it
+    lively.file.stop()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("fault", ["no folder", "a folder in the way", "odd numbers", "odd text"])
 def test_nothing_that_goes_wrong_is_the_runs(fault: str, lively: Lively, hands: Clock, tmp_path: Path) -> None:
     if fault == "no folder":

@@ -15,6 +15,9 @@ from mml.core.scripts.utils import atomic_write, fsync_folder, make_folder, unfi
 CLAIMS_FOLDER = ".claims"
 NO_OWNER = "-"
 _RESCAN_AFTER = 8
+# Behind the name of an owner: what ends otherwise was torn by a power cut, which may leave zeros, too.
+_END = "\n"
+_PADDING = "\n\0"
 # Another process writes its name into a claim within microseconds after it made it.
 _PATIENCE = 0.1
 
@@ -66,7 +69,7 @@ def claim(path: Path, owner: str) -> bool:
         make_folder(mark.parent)
         return claim(path, owner)
     with os.fdopen(handle, "w") as file:
-        file.write(owner)
+        file.write(owner + _END)
         if owner != NO_OWNER:
             # A power cut must not take the claim and leave the file: nobody would remove that any more.
             file.flush()
@@ -77,14 +80,13 @@ def claim(path: Path, owner: str) -> bool:
 
 
 def complete_claim(path: Path, owner: str) -> None:
-    """Put the owner into a claim that a kill left without one; only for paths that `owner` announced."""
+    """Write the owner out in a claim that a kill or a power cut left in part; only for paths that `owner` announced."""
     for left in unfinished_writes(_mark(path)):
         left.unlink(missing_ok=True)
-    if claim_owner(path) == "":
+    if _is_part(path, owner):
         time.sleep(_PATIENCE)
-    if claim_owner(path) == "":
-        with atomic_write(_mark(path), "w") as file:
-            file.write(owner)
+    if _is_part(path, owner):
+        _set_owner(path, owner)
 
 
 def share(path: Path, owner: str) -> None:
@@ -94,16 +96,13 @@ def share(path: Path, owner: str) -> None:
     """
     before = None if claim(path, owner) else claim_owner(path)
     if before not in (None, owner):
-        with atomic_write(_mark(path), "w") as file:
-            file.write(NO_OWNER if os.path.lexists(path) else owner)
+        _set_owner(path, NO_OWNER if os.path.lexists(path) else owner)
 
 
 def claim_owner(path: Path) -> str | None:
     """Return the run that claimed a path, or None."""
-    try:
-        return _mark(path).read_text()
-    except (OSError, UnicodeDecodeError):
-        return None
+    text = _text(path)
+    return None if text is None else text.strip(_PADDING)
 
 
 def release(path: Path) -> None:
@@ -124,6 +123,24 @@ def remove_claimed(path: Path, owner: str, remove: Callable[[Path], None]) -> bo
         with suppress(OSError):
             _mark(path).parent.rmdir()
     return own
+
+
+def _is_part(path: Path, owner: str) -> bool:
+    """Tell whether a claim may be one of `owner` that was not written to its end."""
+    text = _text(path)
+    return text is not None and not text.endswith(_END) and owner.startswith(text.strip(_PADDING))
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return _mark(path).read_text()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _set_owner(path: Path, owner: str) -> None:
+    with atomic_write(_mark(path), "w") as file:
+        file.write(owner + _END)
 
 
 def _mark(path: Path) -> Path:

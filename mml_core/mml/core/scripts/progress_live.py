@@ -90,7 +90,7 @@ class LiveFile(View):
 
     def __init__(self, inner: View, folder: Path, steps: StepCount, bars: Sequence[ProgressTask]) -> None:
         self._inner, self._steps, self._bars = inner, steps, bars
-        self._path, self._beside = folder / LIVE_FILE, folder / f".live.{os.getpid()}.tmp.json"
+        self._path, self._beside = folder / LIVE_FILE, folder / ".live.tmp.json"
         self._pid = os.getpid()
         self._due = self._looked = time.monotonic() + FIRST_SECONDS
         self._allowance = BURST
