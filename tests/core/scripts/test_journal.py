@@ -190,7 +190,7 @@ def test_any_bytes_are_events_or_a_clear_error(noise: bytes, before: int, data: 
         assert "journal.jsonl, line" in str(error)
     else:
         assert events == ALL[: len(events)]
-        assert size <= cut
+        assert path.read_bytes()[:size] == whole[:size]
 
 
 # --- appending
@@ -376,3 +376,36 @@ def test_steps_done_before_any_plan_are_taken_as_they_are() -> None:
     record = RunRecord([Done(time=1.0, step=0, seconds=1.0, grown=STEPS)])
     assert record.plan is None
     assert set(record.done) == {0}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"event": "start", "time": 1.0, "step": -1},
+        {"event": "start", "time": -1.0, "step": 1},
+        {"event": "start", "time": 1e300, "step": 1},
+        {"event": "done", "time": 1.0, "step": 0, "seconds": -5.0},
+        {"event": "path", "time": 1.0, "path": "../up", "key": "x"},
+        {"event": "path", "time": 1.0, "path": "default/../../up", "key": "x"},
+        {"event": "path", "time": 1.0, "path": "data:../up", "key": "x"},
+        {"event": "path", "time": 1.0, "path": "a\nb/..", "key": "x"},
+        {"event": "path", "time": 1.0, "path": "a\0b", "key": "x"},
+        {"event": "plan", "time": 1.0, "steps": [], "reused": {"x": "../up"}},
+        {"event": "failed", "time": 1.0, "step": 0, "error": "x", "traceback": "../../etc/passwd"},
+    ],
+)
+def test_what_no_run_can_have_recorded_is_damage_even_with_a_checksum(fields: dict[str, Any], tmp_path: Path) -> None:
+    body = msgspec.json.encode(fields)[:-1]
+    line = b'%s,"crc":"%08x"}\n' % (body, zlib.crc32(body))
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(line + encode_line(Started(time=1.0, step=0)))
+    with pytest.raises(JournalError, match=r"line 1, is damaged"):
+        read_events(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["default/a..b/c", "..a/b", "a/...", "data:tasks/a", "/elsewhere/x", "a\nb", "", "data:x/..y"]
+)
+def test_odd_names_are_no_damage(path: str) -> None:
+    event = PathAnnounced(time=1.0, path=path, key="x")
+    assert decode_line(encode_line(event).rstrip(b"\n")) == event

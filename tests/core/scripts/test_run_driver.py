@@ -4,10 +4,12 @@ import json
 import logging
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -582,6 +584,30 @@ def test_steps_added_while_running_are_journaled_with_the_step_that_added_them(r
     Toy(toy_config(root, mode__grow_at=1)).run()
     grown = {event.step: [str(step) for step in event.grown] for event in events(root) if isinstance(event, Done)}
     assert grown == {0: [], 1: ["work(100)"], 2: [], 3: []}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("work", "gone", "'gone' is no method of Toy"),
+        ("work", "seed", "'seed' is no method of Toy"),
+        ("[100]", '[{"$path":"../up"}]', "can't be restored"),
+        ("[100],null", "[100],[7]", "can't come after"),
+    ],
+)
+def test_recorded_growth_that_can_not_be_is_refused(root: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(ValueError, match="boom"):
+        Toy(toy_config(root, mode__n=1, mode__grow_at=0, mode__trap="begin100:error")).run()
+    path = only_run(root) / journal.JOURNAL_FILE
+    lines = path.read_bytes().splitlines()
+    (place,) = (number for number, line in enumerate(lines) if b'"grown"' in line)
+    head, grown, tail = lines[place].rpartition(b',"crc"')[0].partition(b'"grown":')
+    body = head + grown + tail.replace(old.encode(), new.encode())
+    lines[place] = b'%s,"crc":"%08x"}' % (body, zlib.crc32(body))
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    MMLFileManager.clear_instance()
+    with pytest.raises(PlanError, match=re.escape(said)):
+        Toy(toy_config(root, mode__n=1, mode__grow_at=0, **{"continue": only_run(root).name})).run()
 
 
 def test_growth_of_an_interrupted_run_is_kept_with_its_params(root: Path) -> None:

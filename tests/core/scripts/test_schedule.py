@@ -303,3 +303,9 @@ def test_seed_of_a_step_depends_on_the_seed_of_the_run_and_its_key_alone() -> No
 @given(st.integers(), st.text(st.characters(codec="utf-8")))
 def test_seed_of_a_step_has_32_bits(seed: int, key: str) -> None:
     assert 0 <= step_seed(seed, key) < 2**32
+
+
+@pytest.mark.parametrize("text", ["../up", 5, "data:../up", "a\0"])
+def test_a_recorded_path_that_leads_elsewhere_is_refused(text: Any) -> None:
+    with pytest.raises(PlanError, match="Step 3 of the recorded plan, train, can't be restored"):
+        restore_step(2, StepRecord("train", [[{"$path": text}]]), ROOTS)

@@ -11,7 +11,7 @@ import pytest
 
 from mml.core.data_loading.file_manager import MMLFileManager
 from mml.core.data_loading.task_struct import StructChange
-from mml.core.scripts.exceptions import MMLError, ReuseError, UnknownNameError
+from mml.core.scripts.exceptions import JournalError, MMLError, ReuseError, UnknownNameError
 from mml.core.scripts.journal import Done, Planned, read_events
 from mml.core.scripts.model_storage import ModelStorage
 from mml.core.scripts.struct_tracker import StructTracker
@@ -329,3 +329,9 @@ def test_recorded_file_is_attached_though_reuse_finds_nothing_any_more(source: P
     assert again(fm, changes).get("a").paths == {"toy": found}
     with pytest.raises(ReuseError):
         StructTracker(fm).get("a")
+
+
+@pytest.mark.parametrize("change", [5, {"paths": 3}, {"models": {}}, {"keep": "all"}])
+def test_a_change_that_no_run_can_have_recorded_is_damage(tracker: StructTracker, change: Any) -> None:
+    with pytest.raises(JournalError, match="damaged in what it says of task 'a'"):
+        tracker.replay({"a": change})

@@ -9,7 +9,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -24,11 +24,16 @@ PREPARATION, FINISHING = "preparation", "finishing"
 _sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 _CRC_BYTES = len(b',"crc":"00000000"}')
 
+# What a journal may hold, whoever wrote it: times that a calendar has, and paths that lead out of no folder.
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
+Position = Annotated[int, msgspec.Meta(ge=0)]
+PortableText = Annotated[str, msgspec.Meta(pattern=r"(?s)\A(?!(?:data:)?(?:.*/)?\.\.(?:/|\Z))[^\0]*\Z")]
+
 
 class Event(msgspec.Struct, tag_field="event", kw_only=True, omit_defaults=True, frozen=True):
     """Something that happened to a run. `time` is seconds since the epoch."""
 
-    time: float
+    time: Seconds
 
 
 class Opened(Event, tag="opened", frozen=True):
@@ -51,22 +56,22 @@ class Planned(Event, tag="plan", frozen=True):
 
     steps: list[StepRecord]
     tasks: dict[str, Any] = {}
-    reused: dict[str, str] = {}
+    reused: dict[str, PortableText] = {}
     data: dict[str, str] = {}
 
 
 class Started(Event, tag="start", frozen=True):
     """A step begins."""
 
-    step: int
+    step: Position
 
 
 class PathAnnounced(Event, tag="path", frozen=True):
     """A file or folder that is about to be created, by a step or by the hook before or after all steps."""
 
-    path: str
+    path: PortableText
     key: str
-    step: int | None = None
+    step: Position | None = None
     hook: str = ""
 
 
@@ -76,8 +81,8 @@ class Done(Event, tag="done", frozen=True):
     `source` names the run that did it, when this one took it over.
     """
 
-    step: int
-    seconds: float
+    step: Position
+    seconds: Seconds
     tasks: dict[str, Any] = {}
     value: Any = msgspec.UNSET
     grown: list[StepRecord] = []
@@ -90,9 +95,9 @@ class Failed(Event, tag="failed", frozen=True):
     The run ends with it, unless it `goes_on` with another attempt or other steps.
     """
 
-    step: int | None
+    step: Position | None
     error: str
-    traceback: str = ""
+    traceback: PortableText = ""
     attempt: int = 1
     goes_on: bool = False
 
@@ -100,14 +105,14 @@ class Failed(Event, tag="failed", frozen=True):
 class Skipped(Event, tag="skipped", frozen=True):
     """A step was not tried, because it needs another that failed or was skipped; `continue` tries it again."""
 
-    step: int
-    needs: int
+    step: Position
+    needs: Position
 
 
 class Stopped(Event, tag="interrupted", frozen=True):
     """A signal stopped the run during a step (None: between steps)."""
 
-    step: int | None
+    step: Position | None
     signal: str
 
 
@@ -120,7 +125,7 @@ class Finishing(Event, tag="finishing", frozen=True):
 class Finished(Event, tag="finished", frozen=True):
     """Everything is done. `seconds` is the time of all steps, interruptions left out."""
 
-    seconds: float
+    seconds: Seconds
     value: Any = None
 
 

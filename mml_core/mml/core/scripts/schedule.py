@@ -119,8 +119,16 @@ def checked_after(after: Iterable[int] | None, position: int, command: str) -> l
 
 
 def restore_step(position: int, record: StepRecord, roots: PathRoots) -> Step:
-    """Return the step that a record was made of."""
-    return Step(position, record, [_restored(param, roots) for param in record.params], record.key)
+    """Return the step that a record was made of.
+
+    Raises:
+        PlanError: no step that could be recorded.
+    """
+    try:
+        return Step(position, record, [_restored(param, roots) for param in record.params], record.key)
+    except ValueError as error:
+        msg = f"Step {position + 1} of the recorded plan, {record.command}, can't be restored: {error}."
+        raise PlanError(msg) from error
 
 
 def check_same_plan(recorded: Sequence[StepRecord], planned: Sequence[StepRecord]) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from mml.core.data_loading.file_manager import MMLFileManager
 from mml.core.data_loading.task_struct import StructChange, StructState, TaskStruct, apply_change, difference, state_of
+from mml.core.scripts.exceptions import JournalError
 from mml.core.scripts.model_storage import record_from_builtins
 
 _NOTHING = StructState({}, [])
@@ -59,9 +60,12 @@ class StructTracker:
 
         Args:
             changes: task name -> change.
+
+        Raises:
+            JournalError: no such change can have been recorded.
         """
         for name, change in changes.items():
-            recorded = msgspec.convert(change, StructChange)
+            recorded = _converted(name, change)
             self._recorded.setdefault(name, []).append(recorded)
             if name in self._structs:
                 apply_change(self._structs[name], recorded, self._fm.roots)
@@ -106,3 +110,11 @@ class StructTracker:
                 apply_change(struct, change, self._fm.roots)
             self._structs[name] = struct
         return self._structs[name]
+
+
+def _converted(task: str, change: Any) -> StructChange:
+    try:
+        return msgspec.convert(change, StructChange)
+    except msgspec.ValidationError as error:
+        msg = f"The journal of the run is damaged in what it says of task '{task}': {error}."
+        raise JournalError(msg) from error
