@@ -5,12 +5,14 @@ Every line is checked as `journal.read_events` does, but only what a list shows 
 
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 FINISHED, FAILED, INTERRUPTED, CRASHED = "finished", "failed", "interrupted", "crashed"
 _CRC_BYTES = len(b',"crc":"00000000"}')
+# As in the journal: times that a calendar has.
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
 
 
 class RunDigest(msgspec.Struct, array_like=True):
@@ -45,13 +47,13 @@ class _Line(msgspec.Struct):
     """The fields of all events that a digest is made of; others are skipped unread."""
 
     event: str
-    time: float
+    time: _Seconds
     mode: str = ""
     tasks: msgspec.Raw = msgspec.Raw(b"[]")
     step: int | None = None
     steps: list[msgspec.Raw] = []
     grown: list[msgspec.Raw] = []
-    seconds: float = 0.0
+    seconds: _Seconds = 0.0
     value: Any = msgspec.UNSET
     error: str = ""
 
