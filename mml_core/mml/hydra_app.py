@@ -18,11 +18,13 @@ from mml.continuing import CONTINUE, FORK_FLAG, LATEST, find_continue
 from mml.core.scripts.environment import load_env
 from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
 from mml.core.scripts.plugins import broken_plugins, load_plugins
+from mml.core.scripts.signals import guarded_signals
 from mml.forking import FORK, find_fork
 from mml.outcome import tell
+from mml.requeued import find_requeued
 from mml.sweeping import Jobs
 
-VERBS = ("help", CONTINUE)
+VERBS = ("help", CONTINUE, "runs", "status", "doctor")
 MULTIRUN = "hydra.mode=MULTIRUN"
 # What says how Hydra makes many runs, or where it keeps its own files of one.
 _FOR_OTHER_RUNS = (MULTIRUN, "hydra.sweep", "hydra.launcher", "hydra/sweeper", "hydra/launcher", "hydra.run.")
@@ -94,11 +96,22 @@ def expand_continue(words: Sequence[str], key: str = CONTINUE) -> list[str]:
     """Return the overrides that the words after `mml continue` stand for.
 
     Args:
-        words: the run and overrides, in any order; without a run it is the latest.
+        words: the run and overrides, in any order; without a run it is the only one that waits, or one to be picked.
         key: what to do with the run, `continue` or `fork`.
     """
     named = next((word for word in words if "=" not in word and word[:1] not in ("~", "+")), None)
-    return [f"{key}='{named or LATEST}'", *(word for word in words if word is not named)]
+    run = named or (_waiting_run(words) if key == CONTINUE else LATEST)
+    return [f"{key}='{run}'", *(word for word in words if word is not named)]
+
+
+def _waiting_run(words: Sequence[str]) -> str:
+    """Return the run that waits to be continued, below the folder and in the project that overrides name."""
+    from mml.picker import choose_run
+    from mml.runs_words import results_root
+
+    given = {word.partition("=")[0]: word.partition("=")[2].strip("'\"") for word in words}
+    run = choose_run(results_root(given.get("out_dir")), given.get("proj"), given.get("out_dir"))
+    return LATEST if run is None else f"{run.project}/{run.name}"
 
 
 def open_tree(flags: argparse.Namespace) -> MMLHydra:
@@ -229,6 +242,13 @@ def start(cfg: DictConfig) -> Any:
     if OmegaConf.select(cfg, "mode.scheduler._target_") is None:
         msg = "The mode names no scheduler: mode.scheduler._target_ has to be the path of a class. See `mml help mode`."
         raise MMLMisconfigurationException(msg)
-    scheduler = instantiate(cfg.mode.scheduler, cfg, _recursive_=False)
-    gc.enable()  # off since the start of the command line
-    return scheduler.run()
+    # A scheduler guards its run itself; what comes before it takes seconds, too.
+    with guarded_signals():
+        if requeued := find_requeued(cfg):
+            tell(requeued.said)
+            if requeued.done:
+                return requeued.value
+            cfg = requeued.cfg
+        scheduler = instantiate(cfg.mode.scheduler, cfg, _recursive_=False)
+        gc.enable()  # off since the start of the command line
+        return scheduler.run()

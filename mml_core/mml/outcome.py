@@ -1,6 +1,7 @@
 """How a command ends for the user: what is said about an error, last the command that continues, and the exit code."""
 
 import os
+import signal
 import sys
 
 from mml.core.scripts.exceptions import (
@@ -24,9 +25,24 @@ def report_error(error: BaseException) -> int:
         show_failures(error.accounts)
     if trace := getattr(error, "traceback_file", None):
         tell(f"The traceback is in {trace}")
-    if command:
-        tell(f"Continue with:\n{command}")
+    continued = f"Continue with:\n{command}" if command else ""
+    if isinstance(error, Interrupted) and error.signum == signal.SIGUSR1 and "SLURM_JOB_ID" in os.environ:
+        _queue_again(continued)
+    elif continued:
+        tell(continued)
     return exit_code(error)
+
+
+def _queue_again(continued: str) -> None:
+    """Let Slurm start the job of this process again; asked last, because Slurm ends the job at once."""
+    from mml.core.scripts.slurm import current_job, requeue
+
+    if job := current_job():
+        tell(f"Slurm job {job.name} is queued again, and goes on by itself then.")
+    if continued:
+        tell(continued)
+    if job and (fault := requeue(job)):
+        tell(f"But Slurm does not queue job {job.name} again: {fault}")
 
 
 def describe(error: BaseException) -> str:

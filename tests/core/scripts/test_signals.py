@@ -11,7 +11,7 @@ from types import FrameType
 import pytest
 
 from mml.core.scripts.exceptions import Interrupted
-from mml.core.scripts.signals import guarded_signals
+from mml.core.scripts.signals import HANDLED, guarded_signals
 
 
 def send(signum: int) -> None:
@@ -19,10 +19,10 @@ def send(signum: int) -> None:
 
 
 def handlers() -> list[object]:
-    return [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
+    return [signal.getsignal(signum) for signum in HANDLED]
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", HANDLED)
 def test_signal_raises_and_handlers_are_as_before_afterwards(signum: int) -> None:
     before = handlers()
     with pytest.raises(Interrupted) as caught, guarded_signals():
@@ -124,7 +124,73 @@ def test_sigint_after_another_signal_ends_the_process_at_once(first: str) -> Non
     assert (child.returncode, child.stdout) == (130, "still here\n")
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_forked_child_lives_on_when_its_job_is_to_lose_the_machine() -> None:
+    code = (
+        "import os, signal\n"
+        "from mml.core.scripts.signals import guarded_signals\n"
+        "with guarded_signals() as guard, guard.deferred():\n"
+        "    if (child := os.fork()) == 0:\n"
+        "        os.kill(os.getpid(), signal.SIGUSR1)\n"
+        "        os._exit(7)\n"
+        "    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (child.returncode, child.stdout) == (0, "7\n")
+
+
+def test_end_of_the_terminal_is_ignored_by_who_was_told_to() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with guarded_signals() as guard:
+            send(signal.SIGHUP)
+            assert guard.seen is None
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_who_waits_at_a_terminal_is_told_what_a_second_interrupt_does() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from mml.core.scripts.signals import guarded_signals\n"
+        "with guarded_signals() as guard, guard.deferred():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    reader, terminal = os.openpty()
+    with subprocess.Popen([sys.executable, "-c", code], stderr=terminal) as child:
+        os.close(terminal)
+        said = b""
+        with suppress(OSError):  # nobody has the terminal open any more
+            while part := os.read(reader, 1000):
+                said += part
+    os.close(reader)
+    assert child.returncode == 130
+    assert b"Ctrl-C once more stops at once" in said
+    assert said.endswith(b"\x1b[?25h")
+
+
+def test_pause_ends_when_its_time_is_over() -> None:
+    with guarded_signals() as guard:
+        guard.pause(0.001)
+
+
+def test_signal_ends_a_pause_at_once() -> None:
+    timer = threading.Timer(0.05, send, [signal.SIGUSR1])
+    with pytest.raises(Interrupted), guarded_signals() as guard:
+        timer.start()
+        guard.pause(10_000)
+    timer.join()
+
+
+def test_signal_that_was_swallowed_ends_a_pause_before_it_begins() -> None:
+    with pytest.raises(Interrupted), guarded_signals() as guard:
+        with suppress(Interrupted):
+            send(signal.SIGTERM)
+        guard.pause(10_000)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_forked_child_dies_of_a_signal_as_any_process(name: str) -> None:
     code = (
         "import os, signal\n"
@@ -198,6 +264,6 @@ def test_handler_that_python_did_not_install_becomes_the_default(monkeypatch: py
     before = handlers()
     with guarded_signals():
         pass
-    assert handlers() == [signal.SIG_DFL, signal.SIG_DFL]
-    for signum, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+    assert handlers() == [signal.SIG_DFL] * 4
+    for signum, handler in zip(HANDLED, before, strict=True):
         install(signum, handler)  # type: ignore[arg-type]

@@ -194,10 +194,11 @@ def batch_rng(positions: Sequence[int], stream: int = 0) -> np.random.Generator:
 
 
 def ignore_interrupts(_worker: int) -> None:
-    """Let the parent alone decide what Ctrl-C and SIGTERM mean; a worker process starts with this.
+    """Let the parent alone decide what a signal to all processes of a run means; a worker process starts with this.
 
-    A SIGTERM ends the worker as if its work was done: were it to die of the signal, the parent would take that for a
-    failure of its own before it gets to handle the same signal.
+    The parent finishes its batch before it stops, and needs the worker until then. A second SIGTERM, as the parent or
+    the end of Python sends it to a worker that hangs, ends the worker as if its work was done.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(signum, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, lambda *_: os._exit(0)))

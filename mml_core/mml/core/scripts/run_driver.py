@@ -18,6 +18,7 @@ from mml.core.scripts.run_steps import Scheduler, begin_hook, execute_step
 from mml.core.scripts.schedule import Step
 from mml.core.scripts.seeding import imports_kept_apart
 from mml.core.scripts.signals import guarded_signals
+from mml.core.scripts.slurm import current_job, mark
 from mml.report.tables import count_text, seconds_text, show
 
 
@@ -62,6 +63,8 @@ def run_recorded(scheduler: Scheduler, steps: list[Step]) -> Any:
         course = RunCourse(scheduler, steps, folder, guard)
         scheduler.guard = guard
         try:
+            if job := current_job():
+                mark(folder, job, given_overrides())
             log_file = folder / folders.LOG_FILE
             scheduler.progress.live_in(folder)
             with run_logging(log_file, level, scheduler.progress.console), scheduler.progress, imports_kept_apart():

@@ -1,15 +1,19 @@
-"""Signals: SIGINT and SIGTERM become `Interrupted`, raised where nothing is half-written."""
+"""Signals that ask a run to stop become `Interrupted`, raised where nothing is half-written."""
 
 import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from mml.core.scripts.exceptions import Interrupted
 
-HANDLED = (signal.SIGINT, signal.SIGTERM)
+# Ctrl-C; `kill`, or the end of a job; a job is about to lose its machine; the terminal is closed.
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+PREEMPTION = signal.SIGUSR1
+_PATIENCE = b"\nStopping as soon as all is written down. Ctrl-C once more stops at once.\n"
+_SHOW_CURSOR = b"\x1b[?25h"
 
 
 class SignalGuard:
@@ -31,16 +35,17 @@ class SignalGuard:
     def handle(self, signum: int, _frame: FrameType | None) -> None:
         """Be the handler of a signal."""
         if os.getpid() != self._pid:
-            # A forked child, e.g. of a data loader, has inherited this handler, but not the run: it dies as usual.
-            signal.signal(signum, signal.SIG_DFL)
-            os.kill(os.getpid(), signum)
+            _handle_in_child(signum)
             return
         if self._seen is not None:
             # The first is on its way through the run; a second `Interrupted` would tear what it is doing.
             if signum == signal.SIGINT:
+                _to_terminal(_SHOW_CURSOR)  # that a progress display has hidden
                 os._exit(128 + signum)
             return
         self._seen = signum
+        if signum == signal.SIGINT and self._depth:
+            _to_terminal(_PATIENCE)
         self._raise_seen()
 
     @contextmanager
@@ -90,15 +95,34 @@ class SignalGuard:
 
 @contextmanager
 def guarded_signals() -> Iterator[SignalGuard]:
-    """Install a guard for the block; outside of the main thread, where Python has no handlers, it does nothing."""
+    """Install a guard for the block; outside of the main thread, where Python has no handlers, it does nothing.
+
+    The end of a terminal is none of a run's business that was told to ignore it, as by `nohup`.
+    """
     guard = SignalGuard()
     if threading.current_thread() is not threading.main_thread():
         yield guard
         return
-    before = {signum: signal.signal(signum, guard.handle) for signum in HANDLED}
+    wanted = [signum for signum in HANDLED if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN]
+    before = {signum: signal.signal(signum, guard.handle) for signum in wanted}
     try:
         yield guard
     finally:
         for signum, handler in before.items():
             # A handler that was not installed by Python can't be put back.
             signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+
+
+def _handle_in_child(signum: int) -> None:
+    """Be the handler in a fork, e.g. a worker of a data loader: it has inherited the handler, but not the run."""
+    if signum == PREEMPTION:  # is sent to all processes of a job, and means the run alone
+        return
+    signal.signal(signum, signal.SIG_DFL)
+    os.kill(os.getpid(), signum)
+
+
+def _to_terminal(text: bytes) -> None:
+    """Write to the terminal, if standard error is one; safe in a handler, where streams may be locked."""
+    with suppress(OSError):
+        if os.isatty(2):
+            os.write(2, text)
