@@ -103,3 +103,16 @@ def test_samples_are_taken_at_even_distances(count: int, chosen: list[int]) -> N
 def test_a_small_class_is_taken_whole() -> None:
     assert spread([Path("a")], 8) == [Path("a")]
     assert spread([], 8) == []
+
+
+def test_an_image_that_makes_its_decoder_raise_anything_is_a_broken_one(tmp_path: Path) -> None:
+    data = bytearray(_png(tmp_path / "good.png").read_bytes())
+    data[16:24] = (60_000).to_bytes(4) * 2  # width and height: far more than Pillow decodes
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(data)
+    assert draw_grid([("a", [bomb])], 1, 8).broken == [bomb]
+
+
+def _png(path: Path) -> Path:
+    Image.new("RGB", (4, 4)).save(path)
+    return path

@@ -10,9 +10,6 @@ GAP = 4  # pixels around every image
 LABEL_LENGTH = 32  # characters
 BACKGROUND, INK, BROKEN = "white", "black", "#c03030"
 
-# What Pillow raises for a file that is missing, cut off, damaged or suspiciously large.
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-
 # A label, which stands left of the row, and image files to choose from.
 GridRow = tuple[str, Sequence[Path]]
 _Box = tuple[int, int, int, int]
@@ -72,7 +69,7 @@ def _paste(canvas: Image.Image, path: Path, corner: tuple[int, int], pixels: int
     try:
         with Image.open(path) as opened:
             image = _as_rgb(opened)
-    except UNREADABLE:
+    except Exception:  # noqa: BLE001 # damaged bytes make decoders raise nearly anything
         return False
     # Enlarging shows small images as the pixels they are; only shrinking needs a filter.
     enlarge = max(image.size) < pixels

@@ -218,3 +218,10 @@ def test_a_missing_label_is_named(tmp_path: Path) -> None:
     struct = make_struct(tmp_path, "a", per_class=1)
     with pytest.raises(TaskDataError, match="has no class"):
         encode_labels([{Modality.IMAGE: "a.png"}], struct)
+
+
+@pytest.mark.parametrize("value", ["1.5", [1.5], True])
+def test_a_label_that_is_no_number_is_refused(tmp_path: Path, value: Any) -> None:
+    struct = make_struct(tmp_path, "a", classes=2, per_class=1, task_type=TaskType.REGRESSION)
+    with pytest.raises(TaskDataError, match="Task 'a' has labels that are no numbers: "):
+        encode_labels([{Modality.VALUE: 0.5}, {Modality.VALUE: value}], struct)

@@ -224,3 +224,31 @@ def test_any_text_is_a_name_or_has_a_better_one(name: str) -> None:
 def test_description_says_what_it_holds_in_plain_values() -> None:
     samples: dict[str, Any] = json.loads(json.dumps(full().train_samples))
     assert samples["b"] == {"image": "/abs/b.png", "value": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"idx_to_class": {"0": "cat", "5": "dog"}}, "there can't be class 5 - at `$.idx_to_class`"),
+        ({"sizes": {"min_height": 0, "max_height": 1, "min_width": 1, "max_width": 1}}, "heights from 0 to 1"),
+        ({"means": [0, 0, 255]}, "at `$.means`"),
+        ({"stds": [0, 0, -1]}, "at `$.stds`"),
+        ({"train_folds": [["nobody"]]}, "'nobody' is in a fold"),
+        ({"unlabeled_samples": {"u": {"image": "../../x.png"}}}, "leads out of the task's folder"),
+    ],
+)
+def test_what_no_task_can_be_is_refused_by_field(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    path = tmp_path / "task.json"
+    store_description(full(), path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(TaskDescriptionError) as caught:
+        load_description(path)
+    assert said in str(caught.value)
+    assert str(caught.value).startswith(f"Task description {path} can't be read: ")
+    assert str(caught.value).endswith("Mend the file, or create the task again.")
+
+
+def test_classes_come_by_index_whatever_their_order_in_the_file(tmp_path: Path) -> None:
+    names = {str(index): f"class {index}" for index in range(12)}
+    data = json.dumps({"name": "a", "task_type": "no_task", "idx_to_class": dict(sorted(names.items()))})
+    assert list(decode_description(data.encode(), "x", TaskHeader).idx_to_class) == list(range(12))

@@ -24,8 +24,9 @@ INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-# What Pillow raises for a file that is missing, cut off, damaged or suspiciously large.
-UNREADABLE = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
+# What Pillow raises for a file that is missing, cut off, damaged or suspiciously large: damaged bytes make its decoders
+# raise nearly anything.
+UNREADABLE = (Exception,)
 
 
 class UnreadableFileError(TaskDataError):
@@ -134,7 +135,7 @@ def load_image(path: str, preprocessing: Preprocessing) -> UInt8Array:
         Pixel values, channels x height x width; a view that is to be copied.
 
     Raises:
-        OSError, SyntaxError, ValueError, Image.DecompressionBombError: the file can't be read (`UNREADABLE`).
+        Exception: the file can't be read (`UNREADABLE`).
     """
     with Image.open(path) as image:
         if not preprocessing.strict and image.format == "JPEG":
@@ -204,7 +205,7 @@ def encode_labels(samples: Sequence[SampleDescription], struct: TaskStruct) -> n
     if struct.task_type is TaskType.MULTILABEL_CLASSIFICATION:
         return _multi_hot(samples, struct)
     if struct.task_type is TaskType.REGRESSION:
-        return np.array([_label(sample, Modality.VALUE, struct) for sample in samples], dtype=np.float32)
+        return _values(samples, struct)
     return None
 
 
@@ -213,6 +214,14 @@ def _label(sample: SampleDescription, key: Modality, struct: TaskStruct) -> Any:
         msg = f"A sample of task '{struct.name}' has no {key}: {sample}. Create the task again."
         raise TaskDataError(msg)
     return sample[key]
+
+
+def _values(samples: Sequence[SampleDescription], struct: TaskStruct) -> npt.NDArray[np.float32]:
+    labels = [_label(sample, Modality.VALUE, struct) for sample in samples]
+    if strange := [label for label in labels if type(label) not in (int, float)]:
+        msg = f"Task '{struct.name}' has labels that are no numbers: {', '.join(map(str, strange[:5]))}."
+        raise TaskDataError(msg)
+    return np.array(labels, dtype=np.float32)
 
 
 def _class_labels(samples: Sequence[SampleDescription], struct: TaskStruct) -> npt.NDArray[np.int64]:

@@ -9,6 +9,13 @@ from typing import Any
 
 import msgspec
 
+from mml.core.data_loading.description_checks import (
+    class_fault,
+    colour_fault,
+    files_fault,
+    folds_fault,
+    sizes_fault,
+)
 from mml.core.data_loading.task_attributes import Keyword, License, Modality, RGBInfo, Sizes, TaskType
 from mml.core.scripts.exceptions import TaskDescriptionError, TaskNameError
 from mml.core.scripts.utils import ARG_SEP, TAG_SEP, atomic_write
@@ -120,10 +127,35 @@ def decode_description(
         TaskDescriptionError: names the file and the field that does not fit.
     """
     try:
-        return msgspec.json.decode(data, type=kind)
+        decoded = msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        msg = f"Task description {path} can't be read: {error}. Mend the file, or create the task again."
-        raise TaskDescriptionError(msg) from error
+        raise _unreadable(path, error) from error
+    if isinstance(decoded, TaskHeader):
+        if fault := _description_fault(decoded):
+            raise _unreadable(path, fault)
+        # By index, whatever the order in the file: other tools sort such keys as text.
+        decoded.idx_to_class = dict(sorted(decoded.idx_to_class.items()))
+    return decoded
+
+
+def _unreadable(path: Path | str, fault: object) -> TaskDescriptionError:
+    msg = f"Task description {path} can't be read: {fault}. Mend the file, or create the task again."
+    return TaskDescriptionError(msg)
+
+
+def _description_fault(task: TaskHeader) -> str | None:
+    """Return what is wrong with a description whose fields all have the right type, None if nothing is."""
+    fault = (
+        class_fault(task.idx_to_class)
+        or sizes_fault(task.sizes)
+        or colour_fault("means", task.means)
+        or colour_fault("stds", task.stds)
+    )
+    if fault or not isinstance(task, TaskDescription):
+        return fault
+    tables = ("train_samples", "test_samples", "unlabeled_samples")
+    faults = (files_fault(table, getattr(task, table)) for table in tables)
+    return folds_fault(task.train_folds, task.train_samples) or next(filter(None, faults), None)
 
 
 def load_description(path: Path) -> TaskDescription:
