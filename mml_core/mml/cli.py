@@ -1,4 +1,4 @@
-"""The command `mml`: words become a verb (`help`, `continue`), or a config by Hydra and the scheduler it names.
+"""The command `mml`: words become a verb (`help`, `runs`), or a config by Hydra and the scheduler it names.
 
 Start-up is what a user feels at every TAB: nothing heavy is imported here, a mode brings what it needs.
 """
@@ -40,6 +40,8 @@ def _verb(words: Sequence[str]) -> Callable[[list[str]], int]:
         return _home
     if "--version" in words or "-V" in words:
         return _version
+    if words[0] in _OWN_HELP:
+        return _OWN_HELP[words[0]]
     if words[0] == "help" or any(flag in words for flag in HELP_FLAGS):
         return _help
     return _hydra
@@ -78,3 +80,25 @@ def _hydra(words: list[str]) -> int:
 
     run_words(words)
     return DONE
+
+
+def _runs(words: list[str]) -> int:
+    from mml.runs_cli import run_runs
+
+    return run_runs(words[1:])
+
+
+def _status(words: list[str]) -> int:
+    from mml.status import run_status
+
+    return run_status(words[1:])
+
+
+def _doctor(words: list[str]) -> int:
+    from mml.doctor import run_doctor
+
+    return run_doctor(words[1:])
+
+
+# Verbs with flags and a help of their own.
+_OWN_HELP: dict[str, Callable[[list[str]], int]] = {"runs": _runs, "status": _status, "doctor": _doctor}

@@ -300,7 +300,7 @@ def test_runs_of_other_projects_are_offered_when_this_one_has_none(mml: Mml, run
         in said.err
     )
     shutil.move(run.parents[1], run.parents[2] / "named")
-    assert f"mml continue {run.name} proj=named." in mml("continue").err
+    assert f"mml continue {run.name} proj=named." in mml("continue", "latest").err
 
 
 def test_a_results_folder_that_moved_is_continued_where_it_is(mml: Mml, run: Path, tmp_path: Path) -> None:

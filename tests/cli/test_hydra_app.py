@@ -50,6 +50,17 @@ def test_the_verb_continue_stands_for_an_override(words: list[str], overrides: l
     assert expand_continue(words) == overrides
 
 
+def test_continue_without_a_name_means_the_only_run_that_waits(toy: Mml, tmp_path: Path) -> None:
+    assert toy("toy", "mode.trap=begin1:error", "proj=other").code == 1
+    run = only_run(tmp_path, "other").name
+    assert expand_continue(["seed=1"]) == [f"continue='other/{run}'", "seed=1"]
+    assert expand_continue(["proj=other"]) == [f"continue='other/{run}'", "proj=other"]
+    assert expand_continue(["proj=default"]) == ["continue='latest'", "proj=default"]
+    assert expand_continue([f"out_dir='{tmp_path}/results'"])[0] == f"continue='other/{run}'"
+    assert expand_continue(["out_dir=nowhere"])[0] == "continue='latest'"
+    assert expand_continue(["seed=1"], "fork") == ["fork='latest'", "seed=1"]
+
+
 @pytest.mark.parametrize(
     ("words", "overrides"),
     [

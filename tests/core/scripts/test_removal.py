@@ -8,7 +8,8 @@ from mml.core.data_loading.image_cache import LOCK_FILE
 from mml.core.data_preparation.publish import Workbench
 from mml.core.scripts.exceptions import MMLError, RunLockedError
 from mml.core.scripts.holdings import CACHE, CREATIONS, Holding
-from mml.core.scripts.removal import RUN_CONTENTS, remove_holding
+from mml.core.scripts.removal import remove_holding
+from mml.core.scripts.run_removal import RUN_CONTENTS
 from tests.support.caches import make_cache
 from tests.support.tasks import make_task
 from tests.support.toy_scheduler import Toy, only_run, start_child, toy_config

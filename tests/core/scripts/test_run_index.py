@@ -58,7 +58,7 @@ def test_all_runs_are_found_with_the_index_and_without(many: Path) -> None:
 
 def test_journals_that_the_index_knows_are_not_read_again(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     look_at_runs(many)
-    monkeypatch.setattr(run_index, "_contents", None)  # reading would raise
+    monkeypatch.setattr(run_index, "_read_entry", None)  # reading would raise
     assert said(many) == expected(many)
 
 

@@ -1,6 +1,5 @@
 """The mode `clean`: what a project holds by kind, and removing kinds of it after asking."""
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +8,7 @@ from omegaconf import DictConfig
 
 from mml.core.data_loading.cleanup import find_kind_files
 from mml.core.scripts import holdings
+from mml.core.scripts.asking import answered_yes, can_answer
 from mml.core.scripts.base_scheduler import AbstractBaseScheduler
 from mml.core.scripts.exceptions import MMLError, MMLMisconfigurationException, UnknownNameError
 from mml.core.scripts.holdings import CREATIONS, RUN_KINDS, Holding, Measured, measure
@@ -21,7 +21,6 @@ from mml.core.scripts.utils import as_list
 from mml.report.tables import Column, as_table, count_text, list_text, show, size_text
 
 SHOW, REMOVE = "show", "remove"
-YES = ("y", "yes")
 
 
 class KindRow(NamedTuple):
@@ -232,19 +231,6 @@ def warnings(chosen: list[Holding], models: list[ModelStorage], runs: list[RunIn
         listed = list_text(sorted(str(owner) for owner in owners))
         lines.append(f"these runs are not finished, and can't be continued when this is gone: {listed}.")
     return lines
-
-
-def can_answer() -> bool:
-    """Tell whether there is somebody to ask."""
-    return sys.stdin is not None and sys.stdin.isatty()
-
-
-def answered_yes(question: str) -> bool:
-    """Ask on the terminal; the end of the input is a no."""
-    try:
-        return input(question).strip().lower() in YES
-    except EOFError:
-        return False
 
 
 def _continuable_names(runs: Iterable[RunInfo]) -> set[str | None]:

@@ -7,7 +7,6 @@ For each folder the first of these counts: the override on the command line, the
 import difflib
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from datetime import datetime
 from functools import cache
@@ -71,6 +70,8 @@ def absolute_path(text: str | Path, base: Path | None = None) -> Path:
 @cache
 def sweep_stamp() -> str:
     """Return the name of this process's sweep: its time, and a part that no other process has."""
+    import secrets  # takes longer to load than a list of runs has time for
+
     return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
 
 

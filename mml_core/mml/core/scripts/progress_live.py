@@ -122,9 +122,8 @@ class LiveFile(View):
             self._inner.stop()
         finally:
             if os.getpid() == self._pid:
-                for path in (self._path, self._beside):
-                    with suppress(OSError):
-                        path.unlink(missing_ok=True)
+                _remove(self._path)
+                _remove(self._beside)
 
     def _moved(self) -> None:
         """Write at once what only happens now and then: nothing may be counted for a long time after it."""
@@ -154,6 +153,11 @@ class LiveFile(View):
             left=steps.time_left(now),
             bars=[_bar(task, now) for task in self._bars],
         )
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _bar(task: ProgressTask, now: float) -> LiveBar:

@@ -1,33 +1,16 @@
 """Removal of holdings: each kind in its own way, never what is in use, and never a file that is not mml's."""
 
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from mml.core.data_loading.cleanup import remove, remove_with_claim
-from mml.core.data_loading.file_manager import TEMP_FOLDER
-from mml.core.scripts.exceptions import MMLError, RunLockedError
+from mml.core.scripts.exceptions import RunLockedError
 from mml.core.scripts.holdings import CACHE, CREATIONS, RUN_KINDS, Holding
-from mml.core.scripts.journal import JOURNAL_FILE
-from mml.core.scripts.run_files import CONFIG_FILE, ERRORS_FOLDER, LIVE_FILE, LOG_FILE, OVERRIDES_FILE
-from mml.core.scripts.run_lock import LOCK_FILE, RunLock
+from mml.core.scripts.run_files import LOCK_FILE
+from mml.core.scripts.run_removal import refuse_foreign, remove_run
 from mml.core.scripts.utils import unfinished_writes
-from mml.report.tables import list_text
-
-# In the order of their removal: whatever is left after a kill still tells what became of the run.
-RUN_CONTENTS = (
-    TEMP_FOLDER,
-    ERRORS_FOLDER,
-    "tensorboard",
-    LIVE_FILE,
-    LOG_FILE,
-    OVERRIDES_FILE,
-    CONFIG_FILE,
-    JOURNAL_FILE,
-    LOCK_FILE,
-)
 
 
 def remove_holding(holding: Holding, root: Path, *, keep_claim: bool = False) -> None:
@@ -43,7 +26,7 @@ def remove_holding(holding: Holding, root: Path, *, keep_claim: bool = False) ->
         OSError: the system refuses.
     """
     if holding.kind in RUN_KINDS.values():
-        _remove_run(holding.path)
+        remove_run(holding.path)
     elif holding.kind == CREATIONS:
         _remove_creation(holding.path)
     elif holding.kind == CACHE:
@@ -53,20 +36,6 @@ def remove_holding(holding: Holding, root: Path, *, keep_claim: bool = False) ->
     else:
         remove_with_claim(holding.path)
     _remove_empty(holding.path.parent, root)
-
-
-def _remove_run(folder: Path) -> None:
-    known = {folder / name for name in RUN_CONTENTS}
-    unfinished = {left for path in known for left in unfinished_writes(path)}
-    _refuse_foreign(f"Run {folder.name}", folder, known | unfinished)
-    lock = RunLock(folder)
-    lock.acquire()
-    try:
-        for path in (*unfinished, *(folder / name for name in RUN_CONTENTS)):
-            remove(path)
-    finally:
-        lock.release()
-    folder.rmdir()
 
 
 def _remove_creation(folder: Path) -> None:
@@ -87,7 +56,7 @@ def _remove_cache(folder: Path) -> None:
     lock_file = folder / LOCK_FILE
     ours = {folder / name for name in (IMAGES_FILE, RECORD_FILE, LOCK_FILE)}
     ours.update(folder.glob(f"{BEING_BUILT}*"), unfinished_writes(folder / RECORD_FILE))
-    _refuse_foreign(f"Cache {folder}", folder, ours)
+    refuse_foreign(f"Cache {folder}", folder, ours)
     lock = FileLock(lock_file, blocking=False)
     try:
         lock.acquire()
@@ -100,13 +69,6 @@ def _remove_cache(folder: Path) -> None:
     finally:
         lock.release()
     folder.rmdir()
-
-
-def _refuse_foreign(what: str, folder: Path, known: Iterable[Path]) -> None:
-    """Keep a folder that somebody has put files into."""
-    if foreign := sorted(path.name for path in set(folder.iterdir()).difference(known)):
-        msg = f"{what} stays: not mml's are {list_text(foreign)}. Move them out of {folder} first."
-        raise MMLError(msg)
 
 
 def _remove_empty(folder: Path, root: Path) -> None:

@@ -56,6 +56,7 @@ class _Line(msgspec.Struct):
     seconds: _Seconds = 0.0
     value: Any = msgspec.UNSET
     error: str = ""
+    goes_on: bool = False
 
 
 _decode_line = msgspec.json.Decoder(_Line).decode
@@ -115,7 +116,7 @@ def _check(line: bytes) -> None:
 def _apply(found: RunDigest, event: _Line, done: dict[int, float]) -> None:
     found.last = event.time
     if found.state != FINISHED:
-        found.state = _AFTER.get(event.event, CRASHED)
+        found.state = CRASHED if event.goes_on else _AFTER.get(event.event, CRASHED)
     if apply := _APPLY.get(event.event):
         apply(found, event, done)
 

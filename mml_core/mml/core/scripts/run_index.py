@@ -97,42 +97,38 @@ class _Index:
 
     def look(self, project: str) -> Iterator[FoundRun]:
         """Yield the runs of a project."""
-        known, found = self._known.get(project, {}), self._found.setdefault(project, {})
+        known = self._known.get(project, {})
+        self._found.setdefault(project, {})
         try:
             folder = os.open(self._root / project / RUNS_FOLDER, os.O_RDONLY | os.O_DIRECTORY)
         except (FileNotFoundError, NotADirectoryError):
             return
         try:
             for name in os.listdir(folder):  # noqa: PTH208 # names only, a Path per run is slow
-                if name[0] != ".":
-                    yield from self._look_at(folder, FoundRun(project, name, 0.0, _NOTHING), known.get(name), found)
+                if name[0] != "." and (run := self._look_at(folder, (project, name), known.get(name))) is not None:
+                    yield run
         finally:
             os.close(folder)
 
-    def _look_at(
-        self, folder: int, run: FoundRun, known: _Entry | None, found: dict[str, _Entry]
-    ) -> Iterator[FoundRun]:
-        path = f"{run.name}/{JOURNAL_FILE}"
+    def _look_at(self, folder: int, run: tuple[str, str], known: _Entry | None) -> FoundRun | None:
+        """Return a run of an open folder, None if the name is that of no run folder."""
+        path = f"{run[1]}/{JOURNAL_FILE}"
         try:
             state = os.stat(path, dir_fd=folder)  # noqa: PTH116 # relative to an open folder
         except NotADirectoryError:
-            return
+            return None
         except OSError:
-            yield from _without_journal(folder, run)
-            return
+            return _without_journal(folder, run)
         if known is None or not _is_same(known, state):
             self._read_anew += 1
             try:
-                state, data = _contents(folder, path)
-                known = _Entry(state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, digest(data))
+                known = _read_entry(folder, path)
             except OSError as error:
-                yield run._replace(changed=state.st_mtime, fault=f"can't be read: {error.strerror}.")
-                return
+                return FoundRun(*run, state.st_mtime, _NOTHING, f"can't be read: {error.strerror}.")
             except ValueError as error:
-                yield run._replace(changed=state.st_mtime, fault=str(error))
-                return
-        found[run.name] = known
-        yield run._replace(changed=state.st_mtime, digest=known.digest)
+                return FoundRun(*run, state.st_mtime, _NOTHING, str(error))
+        self._found[run[0]][run[1]] = known
+        return FoundRun(*run, state.st_mtime, known.digest)
 
     def store(self, *, whole: bool) -> None:
         """Write the index if that is worth it; whoever can't write does without.
@@ -182,24 +178,28 @@ def _is_same(known: _Entry, state: os.stat_result) -> bool:
     )
 
 
-def _contents(folder: int, path: str) -> tuple[os.stat_result, bytes]:
-    """Return the state of a journal and, no older than that, its bytes.
+def _read_entry(folder: int, path: str) -> _Entry:
+    """Return what a journal says, with the state of the file from before it was read.
 
     Raises:
         OSError: it can't be read.
+        ValueError: it is damaged.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK, dir_fd=folder)
     try:
         state, parts = os.fstat(handle), list[bytes]()
         while part := os.read(handle, _CHUNK):
             parts.append(part)
-        return state, b"".join(parts)
     finally:
         os.close(handle)
+    said = digest(b"".join(parts))
+    return _Entry(state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, said)
 
 
-def _without_journal(folder: int, run: FoundRun) -> Iterator[FoundRun]:
-    """Yield a run that was killed before it had a journal; nothing if there is no such folder."""
-    with suppress(OSError):
-        state = os.stat(f"{run.name}/.", dir_fd=folder)  # noqa: PTH116 # relative to an open folder
-        yield run._replace(changed=state.st_mtime)
+def _without_journal(folder: int, run: tuple[str, str]) -> FoundRun | None:
+    """Return a run that was killed before it had a journal; None if there is no such folder."""
+    try:
+        state = os.stat(f"{run[1]}/.", dir_fd=folder)  # noqa: PTH116 # relative to an open folder
+    except OSError:
+        return None
+    return FoundRun(*run, state.st_mtime, _NOTHING)

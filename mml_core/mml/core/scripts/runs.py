@@ -70,8 +70,8 @@ def all_runs(results_root: Path, projects: Collection[str] | None = None) -> lis
 
 
 def started(run: FoundRun) -> tuple[float, str]:
-    """Return what sorts runs by age: the start or, of one that was killed before it wrote so, the last change."""
-    return run.digest.created or run.changed, run.name
+    """Return what sorts runs by age: the start or, of one that was killed before it wrote so, the time in its name."""
+    return run.digest.created or _named_time(run.name) or run.changed, run.name
 
 
 def settle(run: FoundRun, results_root: Path) -> tuple[str, FoundRun]:
@@ -207,6 +207,14 @@ def _look_again(folder: Path) -> FoundRun:
     except ValueError as error:
         fault = str(error)
     return FoundRun(folder.parent.parent.name, folder.name, changed, said, fault)
+
+
+def _named_time(name: str) -> float:
+    """Return the time in the name of a run, seconds since the epoch; 0 if there is none."""
+    try:
+        return datetime.strptime(name[:19], "%Y-%m-%d_%H-%M-%S").timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _last_change(folder: Path) -> float:

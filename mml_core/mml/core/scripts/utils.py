@@ -3,7 +3,6 @@
 import difflib
 import os
 import re
-import tempfile
 from abc import ABCMeta
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -113,6 +112,8 @@ def atomic_write(path: Path, mode: str = "wb", encoding: str | None = None) -> I
         mode: `"wb"` or `"w"`.
         encoding: of a text file, UTF-8 by default.
     """
+    import tempfile  # takes longer to load than a list of runs has time for
+
     make_folder(path.parent)
     if "b" not in mode:
         encoding = encoding or "utf-8"

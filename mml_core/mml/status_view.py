@@ -1,0 +1,225 @@
+"""How the status of a run looks, and watching it change in a terminal until the run ends."""
+
+import select
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from mml.core.scripts.progress_live import LiveBar
+from mml.core.scripts.progress_views import clock
+from mml.core.scripts.runs import CONTINUABLE, CRASHED, FINISHED, INTERRUPTED, RUNNING
+from mml.report.tables import GAP, list_text, seconds_text, show
+from mml.runs_choice import continue_command
+from mml.runs_list import age_text, progress_text, value_text
+from mml.runs_styles import STATE_STYLES
+from mml.status_reading import Status, read_again
+
+REFRESH_SECONDS = 0.5
+BAR_WIDTH = 24
+_STALE_SECONDS = 30.0  # without a sign of life; then it is said how long ago the last one was
+
+
+def show_nothing(root: Path) -> None:
+    """Say that there is no run."""
+    show(f"There is no run yet in {root}. `mml train task=<name>` starts one; `mml --help` shows the modes.")
+
+
+def show_status(folders: Sequence[Path], out_dir: str | None = None) -> None:
+    """Print where the runs of folders are."""
+    show(draw([read_again(folder) for folder in folders], time.time(), out_dir))
+
+
+def watch(folders: Sequence[Path], out_dir: str | None = None) -> int:
+    """Show where runs are until none of them runs any more, and return the exit code.
+
+    Without a terminal, a line is printed whenever a run begins another step or ends.
+    """
+    if not sys.stdout.isatty():
+        return _watch_plainly(folders)
+    from rich.live import Live
+
+    console = Console(file=sys.stdout, highlight=False)
+    with _keys() as left, Live(console=console, auto_refresh=False, transient=False) as live:
+        while True:
+            found = [read_again(folder) for folder in folders]
+            running = any(status.info.state == RUNNING for status in found)
+            hint = Text("\nq or Ctrl-C leaves; the run goes on.", style="dim") if running else Text("")
+            live.update(Group(draw(found, time.time(), out_dir), hint), refresh=True)
+            if not running or left(REFRESH_SECONDS):
+                return 0
+
+
+def draw(found: Sequence[Status], now: float, out_dir: str | None = None) -> RenderableType:
+    """Return what is shown of runs."""
+    parts: list[RenderableType] = []
+    for number, status in enumerate(found):
+        parts += [Text("")] * (number > 0) + list(_draw_one(status, now, out_dir))
+    return Group(*parts)
+
+
+def _draw_one(status: Status, now: float, out_dir: str | None) -> Iterator[RenderableType]:
+    info = status.info
+    style = STATE_STYLES[info.state]
+    yield Text.assemble(("Run ", "bold"), (info.name, "bold"), f" of project {info.project}: ", (info.state, style))
+    facts = Table.grid(padding=(0, GAP, 0, 0))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, text in _facts(status, now):
+        if text:
+            facts.add_row(f"  {name}", Text(text))
+    yield facts
+    if info.state == RUNNING:
+        yield from _bars(status, now)
+    if info.error:
+        yield Text(f"  {info.error}", style="red")
+    if status.log:
+        yield Text.assemble(("  log  ", "dim"), status.log, no_wrap=True, overflow="ellipsis")
+    if info.state in CONTINUABLE:
+        yield Text.assemble("  Continue with: ", (continue_command(info, out_dir), "cyan"), overflow="fold")
+
+
+def _facts(status: Status, now: float) -> Iterator[tuple[str, str]]:
+    info = status.info
+    yield "what", f"{info.mode or '?'}{f' of {list_text(info.tasks)}' if info.tasks else ''}"
+    if info.created:
+        yield "started", f"{info.created:%Y-%m-%d %H:%M:%S}, {_ago(now - info.created.timestamp())}"
+    yield from _running_facts(status, now) if info.state == RUNNING else _ended_facts(status, now)
+
+
+def _running_facts(status: Status, now: float) -> Iterator[tuple[str, str]]:
+    if owner := status.owner:
+        yield "process", f"{owner.pid} of {owner.user} on {owner.host}, since {owner.started[:19]}"
+    if status.sign and now - status.sign > _STALE_SECONDS:
+        yield "silent", f"its last sign of life was {_ago(now - status.sign)}"
+
+
+def _ended_facts(status: Status, now: float) -> Iterator[tuple[str, str]]:
+    info = status.info
+    yield "done", f"{progress_text(info)} steps in {seconds_text(info.seconds)}"
+    yield "ended", _end(status, now)
+    if status.step is not None:
+        yield "in step", f"{status.step} {status.step_name}"
+    if info.state == FINISHED and info.return_value is not None:
+        yield "value", value_text(info.return_value)
+
+
+def _end(status: Status, now: float) -> str:
+    if not status.sign:
+        return ""
+    when = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(status.sign))}, {_ago(now - status.sign)}"
+    if status.info.state == CRASHED:
+        return f"killed after {when}, its last sign of life"
+    return f"{when}, by {status.signal}" if status.info.state == INTERRUPTED and status.signal else when
+
+
+def _bars(status: Status, now: float) -> Iterator[RenderableType]:
+    """Yield a bar of the steps, and those that the run says of itself below it."""
+    info, live = status.info, status.live
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for column in range(7):
+        grid.add_column(no_wrap=True, justify="right" if 2 <= column <= 5 else "left", overflow="ellipsis")
+    since = max(0.0, now - live.time) if live else 0.0
+    name = f"  step {status.step:,} {status.step_name}" if status.step else "  between steps"
+    left = _left(live.left, since) if live else ""
+    elapsed = clock(now - status.step_started) if status.step_started else ""
+    steps = ProgressBar(total=info.steps_total or 1, completed=info.steps_done, width=BAR_WIDTH)
+    grid.add_row(Text(name, "bold"), steps, progress_text(info), "", elapsed, left, "")
+    for depth, bar in enumerate(live.bars if live else ()):
+        grid.add_row(*_bar_cells(bar, depth, since))
+    yield grid
+
+
+def _bar_cells(bar: LiveBar, depth: int, since: float) -> list[RenderableType]:
+    count = f"{int(bar.completed):,}" + (f"/{int(bar.total):,}" if bar.total is not None else "")
+    rate = (
+        ""
+        if bar.rate is None
+        else f"{bar.rate:,.0f} {bar.unit}/s"
+        if bar.rate >= 100
+        else f"{bar.rate:.2g} {bar.unit}/s"
+    )
+    return [
+        Text("  " * (depth + 2) + bar.description),
+        ProgressBar(total=bar.total, completed=bar.completed, width=BAR_WIDTH),
+        Text(count, "progress.download"),
+        Text(rate, "progress.data.speed"),
+        Text(clock(bar.elapsed + since), "progress.elapsed"),
+        Text(_left(bar.left, since), "progress.remaining"),
+        Text(bar.info),
+    ]
+
+
+def _left(seconds: float | None, since: float) -> str:
+    return "" if seconds is None else f"{clock(max(0.0, seconds - since))} left"
+
+
+def _ago(seconds: float) -> str:
+    return f"{age_text(seconds)} ago"
+
+
+def _watch_plainly(folders: Sequence[Path]) -> int:
+    said: dict[Path, str] = {}
+    try:
+        while _tell_news([read_again(folder) for folder in folders], said):
+            time.sleep(REFRESH_SECONDS)
+    except KeyboardInterrupt:
+        return 0  # how one leaves it
+    return 0
+
+
+def _tell_news(found: Sequence[Status], said: dict[Path, str]) -> bool:
+    """Print a line for each run that is elsewhere than said; return whether any still runs."""
+    for status in found:
+        if said.get(status.info.path) != (line := _line(status)):
+            said[status.info.path] = line
+            show(line)
+    sys.stdout.flush()
+    return any(status.info.state == RUNNING for status in found)
+
+
+def _line(status: Status) -> str:
+    info = status.info
+    step = f", step {status.step} {status.step_name}" if status.step else ""
+    return f"{info.project}/{info.name}: {info.state}, {progress_text(info)} steps done{step}"
+
+
+@contextmanager
+def _keys() -> Iterator["_Leaving"]:
+    """Let single keys be read while the block runs; Ctrl-C counts as one."""
+    if not sys.stdin.isatty():
+        yield _Leaving(None)
+        return
+    from mml.terminal_keys import single_keys
+
+    with single_keys(sys.stdin.fileno()):
+        yield _Leaving(sys.stdin.fileno())
+
+
+class _Leaving:
+    """Tells, after waiting, whether the user wants to leave.
+
+    Args:
+        handle: of the terminal, None when there is none to read from.
+    """
+
+    def __init__(self, handle: int | None) -> None:
+        self._handle = handle
+
+    def __call__(self, seconds: float) -> bool:
+        from mml.terminal_keys import read_key
+
+        try:
+            if self._handle is None:
+                time.sleep(seconds)
+                return False
+            ready, _, _ = select.select([self._handle], [], [], seconds)
+            return bool(ready) and read_key(self._handle) in ("q", "Q", "escape", "ctrl-c", "end")
+        except KeyboardInterrupt:
+            return True
