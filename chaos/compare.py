@@ -1,13 +1,15 @@
 """What a run left, so written down that two runs can be compared byte for byte, and what of it differs.
 
 Only this is made equal: the folder that a run was started in, the name of the run (it holds the time), the random part
-of the token of a creation, and the fields of `TIMES`. Files that tell of processes, not of results, are left out.
+of the token of a creation, and the fields of `TIMES`. Files that tell of processes, not of results, are left out. The
+curves for TensorBoard, one file per process, are compared by what they show: tag, step and value of every point.
 """
 
 import hashlib
 import re
 import stat
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from mml.core.scripts.journal import JOURNAL_FILE, AnyEvent, Done, RunRecord, St
 from mml.core.scripts.run_folder import CONFIG_FILE
 
 # Fields of records that hold the time at which, or for which, something was done.
-TIMES = ("created", "training_time")
+TIMES = ("created", "training_time", "mtime_ns")
+_CURVES = "events.out.tfevents"
 _TIME = re.compile(rb'("(?:%s)": ?)("[^"]*"|[-+0-9.eE]+)' % "|".join(TIMES).encode())
 _TOKEN = re.compile(rb"(<run \d+>-)[0-9a-f]{8}")
 # Which processes worked, and when: file -> why it says nothing of results.
@@ -42,13 +45,20 @@ def outcome(root: Path) -> dict[str, bytes]:
         run.name.encode(): b"<run %d>" % i for i, run in enumerate(runs, start=1)
     }
     abandoned = {run for run in root.glob("results/*/runs/*") if run not in runs}
-    found: dict[str, bytes] = {}
+    found = {}
+    for path in _paths(root, abandoned):
+        content = _curves(path.parent) if path.name == _CURVES else _content(path)
+        key = _made_equal(path.relative_to(root).as_posix().encode(), names).decode()
+        found[key] = _made_equal(content, names)
+    return found
+
+
+def _paths(root: Path, left_out: set[Path]) -> Iterator[Path]:
+    """Yield all that is compared; the files of curves in one folder as one."""
     for folder in ("results", "data"):
         for path in sorted((root / folder).rglob("*")):
-            if path.name not in OF_PROCESSES and abandoned.isdisjoint((path, *path.parents)):
-                key = _made_equal(path.relative_to(root).as_posix().encode(), names).decode()
-                found[key] = _made_equal(_content(path), names)
-    return found
+            if path.name not in OF_PROCESSES and left_out.isdisjoint((path, *path.parents)):
+                yield path.with_name(_CURVES) if path.name.startswith(_CURVES) else path
 
 
 def differences(root: Path, expected: Path) -> list[str]:
@@ -115,6 +125,29 @@ def _of_journal(path: Path) -> bytes:
         "finished": record.finished,
     }
     return msgspec.json.format(msgspec.json.encode(said, order="deterministic"), indent=1)
+
+
+def _curves(folder: Path) -> bytes:
+    """Return the points of all curves that TensorBoard shows of a folder, sorted and each once."""
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    points = set()
+    for path in folder.glob(f"{_CURVES}.*"):
+        for record in _records(path.read_bytes()):
+            event = Event.FromString(record)
+            points |= {(value.tag, event.step, value.simple_value) for value in event.summary.value}
+    return "\n".join(map(str, sorted(points))).encode()
+
+
+def _records(data: bytes) -> Iterator[bytes]:
+    """Yield the records of a TFRecord file: length, checksum of it, bytes, checksum of these; a torn one ends it."""
+    start = 0
+    while start + 12 <= len(data):
+        (length,) = struct.unpack_from("<Q", data, start)
+        if start + 16 + length > len(data):
+            return
+        yield data[start + 12 : start + 12 + length]
+        start += 16 + length
 
 
 def _made_equal(data: bytes, names: dict[bytes, bytes]) -> bytes:

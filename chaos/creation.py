@@ -5,8 +5,9 @@ import time
 from pathlib import Path
 
 from chaos.compare import outcome
-from chaos.harness import Disturbance, ForkServer, Pool, World, row, undisturbed
+from chaos.harness import Disturbance, Pool, row, undisturbed
 from chaos.kills import sample, tiny_source
+from chaos.launchers import ForkServer, Launchers, World
 from chaos.table import Options, Row
 from mml.core.data_preparation.publish import MARK_FILE
 
@@ -25,14 +26,15 @@ def run(options: Options) -> list[Row]:
     return rows if options.quick else [*rows, *_digits(options)]
 
 
+def _light() -> ForkServer:
+    return ForkServer(light=True)
+
+
 def _created(options: Options, words: list[str]) -> Path:
     """Return a data folder in which the task exists already."""
     world = World.make(options.folder / "before")
-    server = ForkServer(light=True)
-    try:
+    with Launchers(_light) as servers, servers.one() as server:
         undisturbed(server, world, [*words, "mode.folds=2"])
-    finally:
-        server.close()
     return world.data
 
 
@@ -50,9 +52,11 @@ def _small(options: Options, name: str, words: list[str], data: Path | None) -> 
             [] if _task(world.root) in states else ["data/tasks/pets: neither the new task nor what was there before"]
         )
 
-    with Pool(lambda: ForkServer(light=True), folder, whole, words, data, between=half_there) as pool:
-        events = undisturbed(pool.launcher, whole, words)
+    with Launchers(_light) as servers:
+        with servers.one() as server:
+            events = undisturbed(server, whole, words)
         points = sample(draw, len(events), QUICK if options.quick else len(events))
+        pool = Pool(servers, folder, whole, words, data, between=half_there)
         verdicts = pool.disturb(name, {f"{k}": [Disturbance(k)] for k in points})
     note = "every event" if len(points) == len(events) else f"drawn from {len(events)} events"
     return row(f"SIGKILL in the creation of {name}", verdicts, note)
@@ -70,11 +74,12 @@ def _digits(options: Options) -> list[Row]:
     folder = options.folder / "digits"
     most = options.points or POINTS
     whole = World.make(folder / "whole")
-    with Pool(ForkServer, folder, whole, DIGITS) as pool:
-        launcher = pool.launcher
-        start = time.monotonic()
-        events = undisturbed(launcher, whole, DIGITS)
-        seconds = time.monotonic() - start
+    with Launchers(ForkServer) as servers:
+        with servers.one() as server:
+            start = time.monotonic()
+            events = undisturbed(server, whole, DIGITS)
+            seconds = time.monotonic() - start
+        pool = Pool(servers, folder, whole, DIGITS)
         at_events = {f"event-{k}": [Disturbance(k)] for k in sample(draw, len(events), most // 2)}
         times = [round(seconds * draw.uniform(0.02, 0.95), 3) for _ in range(most - most // 2)]
         at_moments = {f"moment-{i}": [Disturbance(after=after)] for i, after in enumerate(times)}

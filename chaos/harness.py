@@ -1,191 +1,25 @@
-"""Starts real `mml` commands in worlds of their own, kills them where a plan says, and goes on as a user would."""
+"""Disturbs real commands where a plan says, goes on as a user would, and judges what became of them."""
 
-import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from select import select
-from typing import Any, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from rich.progress import Progress
 
-from chaos import watcher
 from chaos.compare import differences, first_difference, is_finished, outcome, repeated_steps, run_folders
+from chaos.launchers import Ended, ForkServer, FreshProcess, Launcher, Launchers, World
 from chaos.table import Row
 
-CHECKOUT = Path(__file__).parents[1]
-SITE = Path(__file__).parent / "site"
+__all__ = ["Disturbance", "Ended", "ForkServer", "FreshProcess", "Launcher", "Launchers", "Pool", "Verdict", "World"]
+
 PROCESSES = 2
-# A command that takes longer hangs: everything here takes seconds.
-LIMIT = 180.0
 HUNG = "hung"
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-
-
-class World(NamedTuple):
-    """Folders of one experiment: data, results and a home, below `root`."""
-
-    root: Path
-
-    @property
-    def data(self) -> Path:
-        """Folder of the data."""
-        return self.root / "data"
-
-    @property
-    def results(self) -> Path:
-        """Folder of the results."""
-        return self.root / "results"
-
-    @property
-    def output(self) -> Path:
-        """File of all that the commands printed."""
-        return self.root / "output.txt"
-
-    @property
-    def watched(self) -> list[str]:
-        """What a watcher counts: all that happens to data and results."""
-        return [str(self.data), str(self.results)]
-
-    @property
-    def env(self) -> dict[str, str]:
-        """Variables of a command in this world."""
-        home = str(self.root / "home")
-        return {"HOME": home, "XDG_CONFIG_HOME": home, "XDG_CACHE_HOME": home} | {
-            "MML_DATA_PATH": str(self.data),
-            "MML_RESULTS_PATH": str(self.results),
-        }
-
-    @classmethod
-    def make(cls, root: Path, data: Path | None = None) -> Self:
-        """Make a world; its data are those of another (images as hard links), or none."""
-        for name in ("home", "results", *(() if data else ("data",))):
-            (root / name).mkdir(parents=True)
-        if data:
-            shutil.copytree(data, root / "data", copy_function=_link_image)
-        return cls(root)
-
-    def plan(self, **what: Any) -> watcher.Plan:
-        """Return a plan for a command in this world."""
-        return watcher.Plan(self.watched, **what)
-
-
-class Ended(NamedTuple):
-    """How a command ended: its exit code, the negative number of the signal that killed it, or `hung`."""
-
-    code: int
-    hung: bool = False
-
-    @property
-    def killed(self) -> bool:
-        """Tell whether a signal killed it."""
-        return self.code < 0
-
-
-class Launcher(Protocol):
-    """Runs a command of mml to its end."""
-
-    def run(
-        self, world: World, words: Sequence[str], plan: watcher.Plan | None = None, after: float | None = None
-    ) -> Ended:
-        """Run `mml <words>`, and send SIGKILL `after` seconds."""
-        ...
-
-    def close(self) -> None:
-        """End what the launcher keeps running."""
-
-
-class FreshProcess:
-    """Launches `python -m mml` anew for every command, as a user does."""
-
-    def run(
-        self, world: World, words: Sequence[str], plan: watcher.Plan | None = None, after: float | None = None
-    ) -> Ended:
-        """Run `mml <words>`, and send SIGKILL `after` seconds."""
-        env = _environment(world.env)
-        if plan is not None:
-            env[watcher.VARIABLE] = json.dumps(plan._asdict())
-        with world.output.open("ab") as output:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "mml", *words],
-                env=env,
-                cwd=world.root,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        hung = False
-        try:
-            child.wait(LIMIT if after is None else after)
-        except subprocess.TimeoutExpired:
-            hung = after is None
-            child.kill()
-        return Ended(child.wait(), hung)
-
-    def close(self) -> None:
-        """Do nothing: no process is left."""
-
-
-class ForkServer:
-    """Launches commands as forks of one process that has imported everything already.
-
-    Args:
-        light: whether libraries for training are left out, which saves seconds.
-    """
-
-    def __init__(self, *, light: bool = False) -> None:
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", "chaos.fork_server", *(["--light"] if light else [])],
-            env=_environment({}),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._read()
-
-    def run(
-        self, world: World, words: Sequence[str], plan: watcher.Plan | None = None, after: float | None = None
-    ) -> Ended:
-        """Run `mml <words>`, and send SIGKILL `after` seconds."""
-        order = {"words": list(words), "env": world.env, "cwd": str(world.root), "output": str(world.output)}
-        order["plan"] = plan._asdict() if plan is not None else None  # type: ignore[assignment]
-        self._write(json.dumps(order))
-        child = int(self._read())
-        hung = False
-        if not self._answers(LIMIT if after is None else after):
-            hung = after is None
-            os.kill(child, signal.SIGKILL)
-        return Ended(os.waitstatus_to_exitcode(int(self._read())), hung)
-
-    def close(self) -> None:
-        """End the server."""
-        self._server.communicate()
-
-    def _write(self, line: str) -> None:
-        assert self._server.stdin is not None
-        self._server.stdin.write(line + "\n")
-        self._server.stdin.flush()
-
-    def _read(self) -> str:
-        assert self._server.stdout is not None
-        line = self._server.stdout.readline()
-        if not line:
-            msg = f"the fork server is gone, with exit code {self._server.wait()}"
-            raise RuntimeError(msg)
-        return line.strip()
-
-    def _answers(self, seconds: float) -> bool:
-        assert self._server.stdout is not None
-        return bool(select([self._server.stdout], [], [], seconds)[0])
 
 
 class Verdict(NamedTuple):
@@ -302,10 +136,10 @@ def row(injected: str, verdicts: Sequence[Verdict], note: str = "") -> Row:
 
 
 class Pool:
-    """Tries many points side by side, each thread with a launcher of its own.
+    """Tries many points side by side.
 
     Args:
-        make: returns a launcher.
+        launchers: for as many as run at once.
         folder: of the worlds; a world in which nothing was lost is removed.
         whole: the world of the undisturbed run.
         words: the command.
@@ -315,7 +149,7 @@ class Pool:
 
     def __init__(
         self,
-        make: Callable[[], Launcher],
+        launchers: Launchers,
         folder: Path,
         whole: World,
         words: Sequence[str],
@@ -323,39 +157,32 @@ class Pool:
         *,
         between: Callable[[World], list[str]] = lambda _: [],
     ) -> None:
-        self._make, self._folder, self._whole, self._words, self._data = make, folder, whole, words, data
-        self._between = between
-        self._local = threading.local()
-        self._made: list[Launcher] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for launcher in self._made:
-            launcher.close()
+        self._launchers, self._folder, self._whole, self._words = launchers, folder, whole, words
+        self._data, self._between = data, between
 
     def disturb(self, title: str, points: Mapping[str, Sequence[Disturbance]]) -> list[Verdict]:
         """Try points: name -> the disturbances of one run."""
-        return self.map(title, list(points), lambda name: self._one(name, points[name]))
 
-    def map(self, title: str, items: Sequence[_Item], work: Callable[[_Item], _Result]) -> list[_Result]:
+        def one(launcher: Launcher, name: str) -> Verdict:
+            world = World.make(self._folder / name, self._data)
+            so_far = disturbed(launcher, world, self._words, points[name], self._between)
+            return self.judge(world, finished(launcher, world, self._words, self._whole, so_far))
+
+        return self.map(title, list(points), one)
+
+    def map(self, title: str, items: Sequence[_Item], work: Callable[[Launcher, _Item], _Result]) -> list[_Result]:
         """Call `work` for all items, side by side, and show how far it is."""
+
+        def borrowed(item: _Item) -> _Result:
+            with self._launchers.one() as launcher:
+                return work(launcher, item)
+
         with Progress(transient=True) as progress, ThreadPoolExecutor(PROCESSES) as threads:
             bar = progress.add_task(title, total=len(items))
-            futures = [threads.submit(work, item) for item in items]
+            futures = [threads.submit(borrowed, item) for item in items]
             for future in futures:
                 future.add_done_callback(lambda _: progress.advance(bar))
             return [future.result() for future in futures]
-
-    @property
-    def launcher(self) -> Launcher:
-        """The launcher of this thread."""
-        if not hasattr(self._local, "launcher"):
-            self._local.launcher = self._make()
-            self._made.append(self._local.launcher)
-        found: Launcher = self._local.launcher
-        return found
 
     def judge(self, world: World, verdict: Verdict) -> Verdict:
         """Remove the world in which nothing was lost; write down what happened in another."""
@@ -366,32 +193,9 @@ class Pool:
             (world.root / "loss.txt").write_text(text + "\n")
         return verdict
 
-    def _one(self, name: str, disturbances: Sequence[Disturbance]) -> Verdict:
-        world = World.make(self._folder / name, self._data)
-        so_far = disturbed(self.launcher, world, self._words, disturbances, self._between)
-        return self.judge(world, finished(self.launcher, world, self._words, self._whole, so_far))
-
 
 def _where(world: World, whole: World) -> str:
     """Say where the first two contents that differ part."""
     left, right = outcome(world.root), outcome(whole.root)
     both = (path for path in sorted(left) if path in right and left[path] != right[path])
     return next((f"{path} {first_difference(left[path], right[path])}" for path in both), "")
-
-
-def _environment(more: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of a child: those of this process, without its settings of mml, one thread, the plugin."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MML_", "HYDRA_", "COVERAGE_"))}
-    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    # This checkout's code, wherever another one may be installed.
-    path = os.pathsep.join(map(str, (SITE, CHECKOUT, CHECKOUT / "mml_core", CHECKOUT / "configs")))
-    return kept | threads | {"PYTHONPATH": path, "TERM": "dumb"} | dict(more)
-
-
-def _link_image(source: str, target: str) -> str:
-    """Copy a file; an image, which nobody writes to, as a hard link."""
-    if source.endswith(".png"):
-        os.link(source, target)  # noqa: PTH200 # texts, as copytree gives them
-    else:
-        shutil.copy2(source, target)
-    return target

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from chaos.harness import Disturbance, ForkServer, FreshProcess, Launcher, Pool, World, row, undisturbed
+from chaos.harness import Disturbance, Pool, row, undisturbed
+from chaos.launchers import ForkServer, FreshProcess, Launcher, Launchers, World
 from chaos.table import Options, Row
 
 WORDS = ["noop", "task=[ants,bees]", "reuse.clean_up.noop_scrap=true", "logging.progress=false"]
@@ -19,21 +20,18 @@ QUICK = 6
 def run(options: Options) -> list[Row]:
     """Kill at every event (or `points` of them), twice at a sample, and with signals."""
     draw = random.Random(options.seed)
-    server = ForkServer(light=True)
-    try:
-        data = tiny_data(server, options.folder / "tasks")
-        whole = World.make(options.folder / "whole", data)
-        events = undisturbed(server, whole, WORDS)
-    finally:
-        server.close()
-    with _pool(options.folder / "forked", whole, data) as pool:
+    with Launchers(lambda: ForkServer(light=True)) as servers:
+        with servers.one() as server:
+            data = tiny_data(server, options.folder / "tasks")
+            whole = World.make(options.folder / "whole", data)
+            events = undisturbed(server, whole, WORDS)
+        pool = Pool(servers, options.folder / "forked", whole, WORDS, data)
         rows = [_at_every_event(pool, events, options, draw), _twice(pool, events, options, draw)]
         rows += [_signalled(pool, events, signum, options, draw) for signum in (signal.SIGTERM, signal.SIGINT)]
-    with Pool(FreshProcess, options.folder / "fresh", whole, WORDS, data) as pool:
-        points = sample(draw, len(events), 1 if options.quick else min(options.points or FRESH, FRESH))
-        verdicts = pool.disturb("fresh processes", {f"{k}": [Disturbance(k)] for k in points})
-        rows.append(row("SIGKILL, every command a new `python -m mml`", verdicts, "events drawn"))
-    return rows
+    points = sample(draw, len(events), 1 if options.quick else min(options.points or FRESH, FRESH))
+    pool = Pool(Launchers(FreshProcess), options.folder / "fresh", whole, WORDS, data)
+    verdicts = pool.disturb("fresh processes", {f"{k}": [Disturbance(k)] for k in points})
+    return [*rows, row("SIGKILL, every command a new `python -m mml`", verdicts, "events drawn")]
 
 
 def sample(draw: random.Random, events: int, most: int) -> list[int]:
@@ -59,10 +57,6 @@ def tiny_source(folder: Path, classes: Sequence[str], images: int) -> Path:
             image = Image.frombytes("L", (8, 8), draw.randbytes(64))
             image.save(folder / label / f"{number}.png")
     return folder
-
-
-def _pool(folder: Path, whole: World, data: Path) -> Pool:
-    return Pool(lambda: ForkServer(light=True), folder, whole, WORDS, data)
 
 
 def _at_every_event(pool: Pool, events: Sequence[str], options: Options, draw: random.Random) -> Row:

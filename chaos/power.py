@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chaos.compare import done_steps
-from chaos.harness import ForkServer, Launcher, Pool, Verdict, World, finished, row, undisturbed
+from chaos.harness import Pool, Verdict, finished, row, undisturbed
 from chaos.kills import WORDS, sample, tiny_data
+from chaos.launchers import ForkServer, Launcher, Launchers, World
 from chaos.recorder import FOLDER
 from chaos.shadow import JOURNALED, STRICT, Disk, Recording, Remains
 from chaos.table import Options, Row
@@ -41,11 +42,8 @@ class Subject(NamedTuple):
 
 def run(options: Options) -> list[Row]:
     """Cut the power of a small schedule at every event, in both models of a disk."""
-    server = ForkServer(light=True)
-    try:
+    with Launchers(lambda: ForkServer(light=True)) as servers, servers.one() as server:
         data = tiny_data(server, options.folder / "tasks")
-    finally:
-        server.close()
     subjects = [Subject("a small schedule", WORDS, data, light=True, most=QUICK if options.quick else options.points)]
     return [row for subject in subjects for row in cut_power(subject, options)]
 
@@ -54,8 +52,10 @@ def cut_power(subject: Subject, options: Options) -> list[Row]:
     """Record an undisturbed run and cut its power, in each model of a disk."""
     folder = options.folder / subject.name.replace(" ", "_")
     whole = World.make(folder / "whole", subject.data)
-    with Pool(lambda: ForkServer(light=subject.light), folder, whole, subject.words) as pool:
-        undisturbed(pool.launcher, whole, subject.words, record=str(folder / "record"))
+    with Launchers(lambda: ForkServer(light=subject.light)) as servers:
+        with servers.one() as server:
+            undisturbed(server, whole, subject.words, record=str(folder / "record"))
+        pool = Pool(servers, folder, whole, subject.words)
         recording = Recording(folder / "record")
         return [_in_model(pool, subject, recording, whole, model, options) for model in MODELS]
 
@@ -65,9 +65,9 @@ def _in_model(pool: Pool, subject: Subject, recording: Recording, whole: World, 
     numbers = sample(draw, len(recording.cuts), subject.most or len(recording.cuts))
     folder = options.folder / subject.name.replace(" ", "_")
 
-    def cut(number: int) -> Verdict:
+    def cut(launcher: Launcher, number: int) -> Verdict:
         world = World.make(folder / f"{model}-{number}")
-        return pool.judge(world, _cut_once(pool.launcher, subject, recording, (world, whole), (number, model)))
+        return pool.judge(world, _cut_once(launcher, subject, recording, (world, whole), (number, model)))
 
     verdicts = pool.map(f"power of {subject.name}, {model}", numbers, cut)
     note = "every event" if len(numbers) == len(recording.cuts) else f"drawn from {len(recording.cuts)} events"

@@ -6,8 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from chaos.harness import Disturbance, ForkServer, FreshProcess, Launcher, Pool, World, row, undisturbed
+from chaos.harness import Disturbance, Pool, row, undisturbed
 from chaos.kills import sample
+from chaos.launchers import ForkServer, FreshProcess, Launchers, World
 from chaos.table import Options, Row
 
 TASK = ["create", "task=digits", "mode.folds=2", "logging.progress=false"]
@@ -29,48 +30,46 @@ WORKERS = ["sampling.num_workers=2", "sampling.cache=never"]
 POINTS, QUICK = 200, 4
 # Shares of the points: with worker processes, and with signals that let a run end in order.
 SHARE_WORKERS, SHARE_SIGNALS = 0.25, 0.1
-TIMES_IN_ONE, TRAININGS_KILLED_OFTEN = 10, 4
+TIMES_IN_ONE, TRAININGS_KILLED_OFTEN, FRESH = 10, 4, 8
 
 
 def run(options: Options) -> list[Row]:
     """Kill at `points` points (200), half of them events, half of them moments."""
-    server = ForkServer()
-    try:
-        tasks = World.make(options.folder / "tasks")
-        undisturbed(server, tasks, TASK)
-        alone = _Training(server, options, "alone", TRAINING, tasks.data)
-        workers = _Training(server, options, "workers", [*TRAINING, *WORKERS], tasks.data)
-    finally:
-        server.close()
     points = QUICK if options.quick else options.points or POINTS
-    few = 1 if options.quick else 8
     with_workers, signals = max(2, round(points * SHARE_WORKERS)), max(2, round(points * SHARE_SIGNALS))
-    rows = alone.killed(points) + [alone.signalled(signals, signum) for signum in (signal.SIGTERM, signal.SIGINT)]
-    rows += workers.killed(with_workers) + [workers.signalled(signals, signal.SIGTERM)]
-    rows.append(alone.killed_often(1 if options.quick else TRAININGS_KILLED_OFTEN))
-    rows.append(alone.killed_fresh(few))
-    return rows
+    with Launchers(ForkServer) as servers:
+        tasks = World.make(options.folder / "tasks")
+        with servers.one() as server:
+            undisturbed(server, tasks, TASK)
+        alone = _Training(servers, options, "alone", TRAINING, tasks.data)
+        rows = alone.killed(points) + [alone.signalled(signals, signum) for signum in (signal.SIGTERM, signal.SIGINT)]
+        rows.append(alone.killed_often(1 if options.quick else TRAININGS_KILLED_OFTEN))
+        workers = _Training(servers, options, "workers", [*TRAINING, *WORKERS], tasks.data)
+        rows += [*workers.killed(with_workers), workers.signalled(signals, signal.SIGTERM)]
+    return [*rows, alone.killed_fresh(1 if options.quick else FRESH)]
 
 
 class _Training:
     """One way to train, run undisturbed and then with disturbances.
 
     Args:
-        launcher: runs it undisturbed.
+        launchers: for all of it.
         options: of the module.
         name: of this way.
         words: the command.
         data: with the task.
     """
 
-    def __init__(self, launcher: Launcher, options: Options, name: str, words: list[str], data: Path) -> None:
+    def __init__(self, launchers: Launchers, options: Options, name: str, words: list[str], data: Path) -> None:
         self._folder, self._words, self._data = options.folder / name, words, data
         self._what = "a training" if name == "alone" else "a training with worker processes"
         self._draw = random.Random(f"{options.seed} {name}")
         self._whole = World.make(self._folder / "whole", data)
-        start = time.monotonic()
-        self._events = undisturbed(launcher, self._whole, words)
-        self._seconds = time.monotonic() - start
+        with launchers.one() as launcher:
+            start = time.monotonic()
+            self._events = undisturbed(launcher, self._whole, words)
+            self._seconds = time.monotonic() - start
+        self._pool = Pool(launchers, self._folder, self._whole, words, data)
 
     def killed(self, points: int) -> list[Row]:
         """Kill at events and at moments, in equal parts; every fourth time its continuation, too."""
@@ -96,8 +95,8 @@ class _Training:
     def killed_fresh(self, points: int) -> Row:
         """Kill at events with every command a new process."""
         events = sample(self._draw, len(self._events), points)
-        with Pool(FreshProcess, self._folder, self._whole, self._words, self._data) as pool:
-            verdicts = pool.disturb("fresh processes", {f"fresh-{k}": [Disturbance(k)] for k in events})
+        pool = Pool(Launchers(FreshProcess), self._folder, self._whole, self._words, self._data)
+        verdicts = pool.disturb("fresh processes", {f"fresh-{k}": [Disturbance(k)] for k in events})
         return row(f"SIGKILL at an event of {self._what}, every command a new `python -m mml`", verdicts)
 
     def _blows(self, number: int, first: Disturbance) -> list[Disturbance]:
@@ -107,5 +106,4 @@ class _Training:
         return Disturbance(after=round(self._seconds * self._draw.uniform(earliest, latest), 3))
 
     def _row(self, title: str, points: Mapping[str, Sequence[Disturbance]], note: str = "") -> Row:
-        with Pool(ForkServer, self._folder, self._whole, self._words, self._data) as pool:
-            return row(f"{title} {self._what}", pool.disturb(f"{title} {self._what}", points), note)
+        return row(f"{title} {self._what}", self._pool.disturb(f"{title} {self._what}", points), note)
