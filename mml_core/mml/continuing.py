@@ -134,7 +134,9 @@ def pick_run(name: str, proj_path: Path) -> RunInfo:
         raise ContinueError(" ".join(msg.split()))
     run = read_run(names[name])
     if run.state == FINISHED:
-        msg = f"Run '{name}' of project '{run.project}' is finished; nothing is left to continue. {_offer(proj_path)}"
+        fork = fork_command(run, ["key=value"])
+        msg = f"Run '{name}' of project '{run.project}' is finished; nothing is left to continue. A new run with changes, "
+        msg += f"and with its steps that do not depend on them: {fork}. {_offer(proj_path)}"
         raise ContinueError(msg.strip())
     if run.state == DAMAGED:
         msg = f"Run '{name}' of project '{run.project}' can't be continued: {run.error} {_offer(proj_path)}"

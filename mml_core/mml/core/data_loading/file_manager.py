@@ -208,6 +208,10 @@ class MMLFileManager(metaclass=Singleton):
             claims.share(path, self._numbering.owner)
         return path
 
+    def owns(self, path: Path) -> bool:
+        """Tell whether a file is of this run, so that it may be replaced; one of another run may not."""
+        return claims.claim_owner(path) == self._numbering.owner
+
     def remove_own(self, path: Path) -> None:
         """Remove a file of this run: one in its temporary folder, or one that it claimed. Others stay.
 

@@ -2,6 +2,7 @@
 
 import logging
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,10 @@ class CreateScheduler(AbstractBaseScheduler):
             self._check_task(name)
             if "create" in self.subroutines:
                 self.add_step(self.prepare, name, after=())
+
+    def step_config(self, command: str) -> Sequence[str] | None:  # noqa: ARG002 # both steps depend on the same
+        """Return the keys that a command depends on; of a subclass, which may use others, nothing is known."""
+        return ("mode", "~mode.subroutines") if type(self) is CreateScheduler else None
 
     def prepare(self, task_name: str) -> None:
         """Plan to create a task in a folder that no other run knows."""
@@ -119,7 +124,8 @@ class CreateScheduler(AbstractBaseScheduler):
         if self.options.format is not None and name in _TASKCREATORS:
             msg = f"mode.format={self.options.format} is for images of your own: those of '{name}' have a form already."
             raise MMLMisconfigurationException(msg)
-        if not self.continue_status:
+        # A fork may take over what created the task; if it does not, creating it is refused then.
+        if not self.continue_status and not self.cfg.get("fork"):
             Workbench(self.fm.task_index.folder, name).refuse_existing(self.options.overwrite)
 
     def _build(self, task_name: str, folder: Path) -> None:

@@ -176,10 +176,22 @@ class Takeover:
             if made := change_between(target, transferred(self._before[old][task], change, target)):
                 tasks[task] = made
         grown = [self._moved(record, self._first_grown[old], length) for record in done.grown]
-        source = done.source or self._old.name
         return Done(
-            time=time.time(), step=step.position, seconds=0.0, tasks=tasks, value=done.value, grown=grown, source=source
+            time=time.time(),
+            step=step.position,
+            seconds=0.0,
+            tasks=tasks,
+            value=done.value,
+            grown=grown,
+            source=self._source(done),
         )
+
+    def _source(self, done: Done) -> str:
+        """Return the run that did a step, in the words of the new run."""
+        if not done.source:
+            return self._old.name
+        project, slash, _ = self._old.name.rpartition("/")
+        return done.source if "/" in done.source else f"{project}{slash}{done.source}"
 
     def _moved(self, record: StepRecord, first: int, length: int) -> StepRecord:
         """Return an added step with the positions that the steps it needs have in the new plan."""

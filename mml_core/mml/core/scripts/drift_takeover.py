@@ -3,6 +3,7 @@
 Nothing of the other run is touched: its files stay where they are, and this run only refers to them.
 """
 
+import logging
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,8 @@ from mml.core.scripts.runs import FINISHED, read_run
 from mml.core.scripts.schedule import Step, restore_step
 from mml.core.scripts.values import restored_value
 from mml.report.tables import Column, as_table, count_text, show
+
+logger = logging.getLogger(__name__)
 
 # Pictures for people: no step goes on with them, so a step counts without them, too.
 _PICTURES = ("plots", "sample_grid")
@@ -62,10 +65,9 @@ def tell_differences(scheduler: Scheduler, book: RunBook, now: Opened) -> None:
         book: of the run, as it was.
         now: what this process is.
     """
-    source = fork_source(scheduler)
-    if book.record.openings or source is None:
+    if book.record.openings:
         tell_drift(scheduler, book.folder, book.record, now)
-    else:
+    elif source := fork_source(scheduler):
         tell_drift(scheduler, source, RunRecord(read_events(source / JOURNAL_FILE)[0]), now)
 
 
@@ -78,9 +80,9 @@ def take_over(scheduler: Scheduler, book: RunBook) -> list[Step]:
         scheduler: with the whole plan; nothing is done if its run is no fork.
         book: of its run, with the plan.
     """
-    source = fork_source(scheduler)
-    events, _ = read_events(book.folder / JOURNAL_FILE) if source else ([], 0)
-    if source is None or any(isinstance(event, Started) for event in events):
+    events, _ = read_events(book.folder / JOURNAL_FILE) if scheduler.cfg.get("fork") else ([], 0)
+    source = None if any(isinstance(event, Started) for event in events) else _source_still(scheduler)
+    if source is None:
         return scheduler.steps_from(0)
     name = _name(source, scheduler.fm)
     record = RunRecord(events)
@@ -94,6 +96,17 @@ def take_over(scheduler: Scheduler, book: RunBook) -> list[Step]:
     book.catch_up()
     show_takeover(verdicts, book.folder.name, name)
     return scheduler.steps_from(0)
+
+
+def _source_still(scheduler: Scheduler) -> Path | None:
+    """Return the run to take steps from; None if there is none, or if it has gone since the run was started."""
+    try:
+        return fork_source(scheduler)
+    except ContinueError as error:
+        if not scheduler.continue_status:
+            raise
+        logger.warning("%s All steps are carried out.", error)
+        return None
 
 
 def show_takeover(verdicts: Sequence[Verdict], run: str, source: str) -> None:

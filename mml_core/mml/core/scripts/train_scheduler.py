@@ -327,12 +327,14 @@ class TrainScheduler(AbstractBaseScheduler):
         struct.paths[f"{name}_plot"] = path
 
     def _update(self, struct: TaskStruct, storage: ModelStorage, **changes: Any) -> None:
-        """Put a changed copy of a record in its place; a record of another project stays as it is."""
+        """Put a changed copy of a record in its place; one of another project, or of the run forked, stays as it is."""
         changed = msgspec.structs.replace(storage, **changes)
-        own = storage.storage is not None and storage.storage.is_relative_to(self.fm.proj_path)
-        path = storage.storage if own else None
+        path = storage.storage if storage.storage and self._may_replace(storage.storage) else None
         changed.store(path or self.fm.construct_saving_path(changed, "models", task_name=struct.name), self.fm.roots)
         struct.models[struct.models.index(storage)] = changed
+
+    def _may_replace(self, path: Path) -> bool:
+        return self.fm.owns(path) if self.cfg.get("fork") else path.is_relative_to(self.fm.proj_path)
 
 
 def _test_metrics(storage: ModelStorage) -> dict[str, Any]:
