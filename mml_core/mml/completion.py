@@ -19,6 +19,7 @@ from mml.core.scripts.environment import data_location, results_location
 from mml.core.scripts.exceptions import MMLMisconfigurationException
 from mml.core.scripts.plugins import load_plugins
 from mml.core.scripts.runs import list_runs
+from mml.verb_completion import VERBS, verb_words
 
 SHELLS = ("bash", "zsh", "fish")
 _FLAGS = ("--help", "--version", "--multirun", "--cfg", "--info", "--resolve", "--config-dir", "--config-name")
@@ -72,7 +73,7 @@ def own_words(line: Line, modes: Iterable[str]) -> list[str]:
     elif mark and key in ("task", CONTINUE):
         offered = [f"{key}={name}" for name in (_tasks() if key == "task" else _runs())]
     elif not [given for given in words if not given.startswith("-")]:
-        offered = [*modes, "help", CONTINUE]
+        offered = [*modes, "help", CONTINUE, *VERBS]
     else:
         offered = []
     return sorted(name for name in offered if name.startswith(word))
@@ -92,14 +93,21 @@ def hydra_line(line: Line, modes: Sequence[str]) -> str | None:
 
 
 def _query(line: Line, shell: str) -> None:
+    if line.words and line.words[0] in VERBS:
+        return _say(verb_words(line.words, line.word))
     load_plugins()
     hydra = make_hydra()
     modes = hydra.config_loader.options("mode")
-    if words := own_words(line, modes):
-        sys.stdout.write("\n".join(words) + "\n")
+    _say(own_words(line, modes))
     if (text := hydra_line(line, modes)) is not None:
         os.environ["COMP_LINE"] = text
         hydra.shell_completion(CONFIG_NAME, [f"query={shell}"])
+    return None
+
+
+def _say(words: Sequence[str]) -> None:
+    if words:
+        sys.stdout.write("\n".join(words) + "\n")
 
 
 def _topics() -> Iterable[str]:

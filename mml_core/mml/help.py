@@ -13,7 +13,12 @@ from mml.core.scripts.exceptions import UnknownNameError
 from mml.core.scripts.plugins import load_plugins
 
 VERBS = {
-    "continue": "Go on with a run where it stopped: `mml continue [RUN] [key=value ...]`, the newest one by default.",
+    "continue": "Go on with a run where it stopped: `mml continue [RUN] [key=value ...]`; without RUN it is the only one "
+    "that waits, or the one that you pick from a list, with `latest` the newest.",
+    "runs": "Show all runs and what became of them: `mml runs [FILTERS]`, `mml runs show|log|diff|label|rm|gc ...`; "
+    "`mml runs --help` says more.",
+    "status": "Show where a run is, also while it runs: `mml status [RUN] [--watch]`; `mml status --help` says more.",
+    "doctor": "Name what is wrong on this machine, and how to mend it: `mml doctor`; `mml doctor --help` says more.",
     "help": "Explain a mode, a group, an option or a key: `mml help [TOPIC]`.",
 }
 FLAGS = {

@@ -13,10 +13,11 @@ from mml import __version__
 from mml.core.data_loading.task_description import DESCRIPTION_FILE
 from mml.core.scripts.environment import Location, data_location, results_location
 from mml.core.scripts.plugins import broken_plugins, load_plugins
-from mml.core.scripts.runs import CONTINUABLE, FINISHED, RUNNING, RunInfo, list_runs
+from mml.core.scripts.runs import CONTINUABLE, RUNNING, RunInfo, list_runs
+from mml.runs_choice import continue_command
+from mml.runs_styles import STATE_STYLES
 
 MOST_RUNS = 8
-_COLOURS = {FINISHED: "green", RUNNING: "blue"}
 
 
 def show_home(console: Console | None = None) -> None:
@@ -67,9 +68,10 @@ def next_steps(tasks: int, runs: Sequence[RunInfo]) -> list[tuple[str, str]]:
         runs: the last ones, newest first.
     """
     steps = []
+    if any(run.state == RUNNING for run in runs):
+        steps.append(("mml status --watch", "where the running ones are"))
     if stopped := next((run for run in runs if run.state in CONTINUABLE), None):
-        proj = f" proj={stopped.project}" * (stopped.project != "default")
-        steps.append((f"mml continue {stopped.name}{proj}", f"go on with it: {stopped.state} {_progress(stopped)}"))
+        steps.append((continue_command(stopped), f"go on with it: {stopped.state} {_progress(stopped)}"))
     if not tasks:
         steps.append(("mml create task=digits", "a first task, from images that are on this machine already"))
         steps.append(("mml create task=mine mode.source=<folder>", "a task of your own images"))
@@ -77,7 +79,9 @@ def next_steps(tasks: int, runs: Sequence[RunInfo]) -> list[tuple[str, str]]:
         steps.append(("mml info", "the tasks you have"))
         steps.append(("mml train task=<name>", "train, test and predict"))
     else:
-        steps.append(("mml info", "tasks, models and runs"))
+        steps.append(("mml info", "tasks and models"))
+    if runs:
+        steps.append(("mml runs", "all runs, and what became of them"))
     return [*steps, ("mml --help", "everything else")]
 
 
@@ -95,7 +99,7 @@ def _runs(runs: Sequence[RunInfo]) -> Table:
     for column in ("run", "project", "mode", "tasks", "state", "steps"):
         table.add_column(column, overflow="fold")
     for run in runs:
-        state = f"[{_COLOURS.get(run.state, 'yellow')}]{run.state}[/]"
+        state = f"[{STATE_STYLES[run.state]}]{run.state}[/]"
         tasks = ", ".join(run.tasks[:3]) + ", ..." * (len(run.tasks) > 3)
         table.add_row(escape(run.name), escape(run.project), escape(run.mode), escape(tasks), state, _progress(run))
     return table

@@ -53,7 +53,11 @@ def choose_run(results_root: Path, project: str | None = None, out_dir: str | No
 
 
 def pick(runs: Sequence[RunInfo]) -> RunInfo | None:
-    """Let the user of a terminal pick a run; None if they want none."""
+    """Let the user of a terminal pick a run; None if they want none.
+
+    Raises:
+        KeyboardInterrupt: they pressed Ctrl-C.
+    """
     import time
 
     from rich.live import Live
@@ -66,7 +70,9 @@ def pick(runs: Sequence[RunInfo]) -> RunInfo | None:
     with single_keys(handle), Live(console=console, auto_refresh=False, transient=True) as live:
         while not picker.over:
             live.update(picker.draw(console.height - _LINES_AROUND), refresh=True)
-            picker.press(read_key(handle))
+            if (key := read_key(handle)) == "ctrl-c":
+                raise KeyboardInterrupt
+            picker.press(key)
     return picker.picked
 
 
@@ -103,7 +109,7 @@ class Picker:
 
     def press(self, key: str) -> None:
         """Do what a key means."""
-        if key in ("ctrl-c", "end") or (key in ("q", "Q") and self._text is None):
+        if key == "end" or (key in ("q", "Q") and self._text is None):
             self._decide(None)
         elif key == "escape":
             self._escape()

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
-from rich.progress_bar import ProgressBar
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mml.core.scripts.progress_bars import Row
+from mml.core.scripts.progress_bars import draw as draw_bars
 from mml.core.scripts.progress_live import LiveBar
 from mml.core.scripts.progress_views import clock
 from mml.core.scripts.runs import CONTINUABLE, CRASHED, FINISHED, INTERRUPTED, RUNNING
@@ -22,7 +23,6 @@ from mml.runs_styles import STATE_STYLES
 from mml.status_reading import Status, read_again
 
 REFRESH_SECONDS = 0.5
-BAR_WIDTH = 24
 _STALE_SECONDS = 30.0  # without a sign of life; then it is said how long ago the last one was
 
 
@@ -76,7 +76,7 @@ def _draw_one(status: Status, now: float, out_dir: str | None) -> Iterator[Rende
             facts.add_row(f"  {name}", Text(text))
     yield facts
     if info.state == RUNNING:
-        yield from _bars(status, now)
+        yield _Bars(status, now)
     if info.error:
         yield Text(f"  {info.error}", style="red")
     if status.log:
@@ -105,7 +105,8 @@ def _ended_facts(status: Status, now: float) -> Iterator[tuple[str, str]]:
     yield "done", f"{progress_text(info)} steps in {seconds_text(info.seconds)}"
     yield "ended", _end(status, now)
     if status.step is not None:
-        yield "in step", f"{status.step} {status.step_name}"
+        reached = [f"{bar.description} {_count(bar)}" for bar in status.live.bars] if status.live else []
+        yield "in step", ", ".join([f"{status.step} {status.step_name}", *reached])
     if info.state == FINISHED and info.return_value is not None:
         yield "value", value_text(info.return_value)
 
@@ -119,41 +120,37 @@ def _end(status: Status, now: float) -> str:
     return f"{when}, by {status.signal}" if status.info.state == INTERRUPTED and status.signal else when
 
 
-def _bars(status: Status, now: float) -> Iterator[RenderableType]:
-    """Yield a bar of the steps, and those that the run says of itself below it."""
-    info, live = status.info, status.live
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    for column in range(7):
-        grid.add_column(no_wrap=True, justify="right" if 2 <= column <= 5 else "left", overflow="ellipsis")
-    since = max(0.0, now - live.time) if live else 0.0
-    name = f"  step {status.step:,} {status.step_name}" if status.step else "  between steps"
-    left = _left(live.left, since) if live else ""
-    elapsed = clock(now - status.step_started) if status.step_started else ""
-    steps = ProgressBar(total=info.steps_total or 1, completed=info.steps_done, width=BAR_WIDTH)
-    grid.add_row(Text(name, "bold"), steps, progress_text(info), "", elapsed, left, "")
-    for depth, bar in enumerate(live.bars if live else ()):
-        grid.add_row(*_bar_cells(bar, depth, since))
-    yield grid
+class _Bars:
+    """A bar of the steps and, below it, those that the run says of itself; as wide as the terminal is."""
+
+    def __init__(self, status: Status, now: float) -> None:
+        info, live = status.info, status.live
+        since = max(0.0, now - live.time) if live else 0.0
+        name = f"  step {status.step:,} {status.step_name}" if status.step else "  between steps"
+        elapsed = clock(now - status.step_started) if status.step_started else ""
+        left = _left(live.left if live else None, since)
+        self._rows = [Row((name, progress_text(info), "", elapsed, left, ""), info.steps_done, info.steps_total or 1)]
+        self._rows += [_bar_row(bar, depth, since) for depth, bar in enumerate(live.bars if live else ())]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        yield draw_bars(self._rows, options.max_width)
 
 
-def _bar_cells(bar: LiveBar, depth: int, since: float) -> list[RenderableType]:
-    count = f"{int(bar.completed):,}" + (f"/{int(bar.total):,}" if bar.total is not None else "")
-    rate = (
-        ""
-        if bar.rate is None
-        else f"{bar.rate:,.0f} {bar.unit}/s"
-        if bar.rate >= 100
-        else f"{bar.rate:.2g} {bar.unit}/s"
+def _bar_row(bar: LiveBar, depth: int, since: float) -> Row:
+    rate = "" if bar.rate is None else f"{bar.rate:,.0f}" if bar.rate >= 100 else f"{bar.rate:.2g}"
+    texts = (
+        "  " * (depth + 2) + bar.description,
+        _count(bar),
+        f"{rate} {bar.unit}/s" if rate else "",
+        clock(bar.elapsed + since),
+        _left(bar.left, since),
+        bar.info,
     )
-    return [
-        Text("  " * (depth + 2) + bar.description),
-        ProgressBar(total=bar.total, completed=bar.completed, width=BAR_WIDTH),
-        Text(count, "progress.download"),
-        Text(rate, "progress.data.speed"),
-        Text(clock(bar.elapsed + since), "progress.elapsed"),
-        Text(_left(bar.left, since), "progress.remaining"),
-        Text(bar.info),
-    ]
+    return Row(texts, bar.completed, bar.total)
+
+
+def _count(bar: LiveBar) -> str:
+    return f"{int(bar.completed):,}" + (f"/{int(bar.total):,}" if bar.total is not None else "")
 
 
 def _left(seconds: float | None, since: float) -> str:

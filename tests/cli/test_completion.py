@@ -39,7 +39,7 @@ def test_the_last_word_is_the_one_being_typed(line: str, words: tuple[str, ...],
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("mml ", ["clean", "continue", "help", "info", "train"]),
+        ("mml ", ["clean", "continue", "doctor", "help", "info", "runs", "status", "train"]),
         ("mml c", ["clean", "continue"]),
         ("mml -m tr", ["train"]),
         ("mml train tr", []),

@@ -75,8 +75,8 @@ def test_only_tasks_that_are_complete_are_counted(tmp_path: Path) -> None:
 def test_what_to_type_next_depends_on_what_there_is() -> None:
     assert commands(0) == ["mml create task=digits", "mml create task=mine mode.source=<folder>", "mml --help"]
     assert commands(1) == ["mml info", "mml train task=<name>", "mml --help"]
-    assert commands(1, run(mode="create")) == ["mml info", "mml train task=<name>", "mml --help"]
-    assert commands(1, run(mode="train")) == ["mml info", "mml --help"]
+    assert commands(1, run(mode="create")) == ["mml info", "mml train task=<name>", "mml runs", "mml --help"]
+    assert commands(1, run(mode="train")) == ["mml info", "mml runs", "mml --help"]
 
 
 @pytest.mark.parametrize("state", ["failed", "crashed", "interrupted"])
