@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from select import select
@@ -159,7 +159,8 @@ class ForkServer:
 
     def close(self) -> None:
         """End the server."""
-        self._server.communicate()
+        with suppress(BrokenPipeError):  # it is gone already
+            self._server.communicate()
 
     def _write(self, line: str) -> None:
         assert self._server.stdin is not None

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chaos.compare import done_steps
-from chaos.harness import Pool, Verdict, finished, row, undisturbed
-from chaos.kills import WORDS, sample, tiny_data
+from chaos.harness import Pool, Verdict, finished, next_words, row, undisturbed
+from chaos.kills import WORDS, sample, tiny_data, tiny_source
 from chaos.launchers import ForkServer, Launcher, Launchers, World
 from chaos.recorder import FOLDER
 from chaos.shadow import JOURNALED, STRICT, Disk, Recording, Remains
 from chaos.table import Options, Row
+from chaos.training import TASK, TRAINING
 from mml.core.scripts.journal import JOURNAL_FILE
 
-# Events of a schedule at which the power is cut, where not at all.
-QUICK = 6
+# Events at which the power is cut: of anything in haste, of creations, trainings and each continuation.
+QUICK, CREATION, TRAINED, CONTINUED = 6, 60, 24, 30
+CONTINUATIONS = 6
 MODELS = {
     STRICT: "only what POSIX promises is left",
     JOURNALED: "names in their order, files not fsynced old, empty or torn",
@@ -35,59 +37,105 @@ class Subject(NamedTuple):
 
     name: str
     words: list[str]
-    data: Path | None
-    light: bool
-    most: int | None
+    data: Path | None = None
+    light: bool = True
+    most: int | None = None
+
+
+class Recorded(NamedTuple):
+    """A command that was recorded: in which world, and in which world all of it was undisturbed."""
+
+    recording: Recording
+    world: World
+    whole: World
 
 
 def run(options: Options) -> list[Row]:
-    """Cut the power of a small schedule at every event, in both models of a disk."""
-    with Launchers(lambda: ForkServer(light=True)) as servers, servers.one() as server:
+    """Cut the power of a small schedule at every event, of other work at some, in both models of a disk."""
+    with Launchers(_light) as servers, servers.one() as server:
         data = tiny_data(server, options.folder / "tasks")
-    subjects = [Subject("a small schedule", WORDS, data, light=True, most=QUICK if options.quick else options.points)]
-    return [row for subject in subjects for row in cut_power(subject, options)]
+    small = Subject("a small schedule", WORDS, data, most=QUICK if options.quick else options.points)
+    rows = cut_power(small, options)
+    if options.quick:
+        return rows
+    source = tiny_source(options.folder / "source", ["ants", "bees", "cats"], 6)
+    words = ["create", "task=pets", f"mode.source={source}", "logging.progress=false"]
+    rows += cut_power(Subject("the creation of a small task", words, most=options.points or CREATION), options)
+    rows += cut_power(_training(options), options)
+    return rows
+
+
+def _light() -> ForkServer:
+    return ForkServer(light=True)
+
+
+def _training(options: Options) -> Subject:
+    """Create the task of a training, and return it."""
+    world = World.make(options.folder / "digits")
+    with Launchers(ForkServer) as servers, servers.one() as server:
+        undisturbed(server, world, TASK)
+    return Subject("a training", TRAINING, world.data, light=False, most=options.points or TRAINED)
 
 
 def cut_power(subject: Subject, options: Options) -> list[Row]:
-    """Record an undisturbed run and cut its power, in each model of a disk."""
+    """Record an undisturbed run and cut its power, in each model of a disk; then of runs that are continued."""
     folder = options.folder / subject.name.replace(" ", "_")
     whole = World.make(folder / "whole", subject.data)
-    with Launchers(lambda: ForkServer(light=subject.light)) as servers:
+    with Launchers(_light if subject.light else ForkServer) as servers:
         with servers.one() as server:
             undisturbed(server, whole, subject.words, record=str(folder / "record"))
+        recorded = Recorded(Recording(folder / "record"), whole, whole)
         pool = Pool(servers, folder, whole, subject.words)
-        recording = Recording(folder / "record")
-        return [_in_model(pool, subject, recording, whole, model, options) for model in MODELS]
+        rows = [_in_model(pool, subject, recorded, model, options) for model in MODELS]
+        if subject.data is not None and not options.quick:
+            rows.append(_continuations(servers, pool, subject, recorded, options))
+    return rows
 
 
-def _in_model(pool: Pool, subject: Subject, recording: Recording, whole: World, model: str, options: Options) -> Row:
+def _in_model(pool: Pool, subject: Subject, recorded: Recorded, model: str, options: Options) -> Row:
     draw = random.Random(f"{options.seed} {subject.name} {model}")
-    numbers = sample(draw, len(recording.cuts), subject.most or len(recording.cuts))
-    folder = options.folder / subject.name.replace(" ", "_")
-
-    def cut(launcher: Launcher, number: int) -> Verdict:
-        world = World.make(folder / f"{model}-{number}")
-        return pool.judge(world, _cut_once(launcher, subject, recording, (world, whole), (number, model)))
-
-    verdicts = pool.map(f"power of {subject.name}, {model}", numbers, cut)
-    note = "every event" if len(numbers) == len(recording.cuts) else f"drawn from {len(recording.cuts)} events"
+    events = len(recorded.recording.cuts)
+    numbers = sample(draw, events, subject.most or events)
+    verdicts = _cut(pool, subject, recorded, [(number, model) for number in numbers])
+    note = "every event" if len(numbers) == events else f"drawn from {events} events"
     return row(f"power cut of {subject.name}: {MODELS[model]}", verdicts, note)
 
 
+def _continuations(servers: Launchers, pool: Pool, subject: Subject, recorded: Recorded, options: Options) -> Row:
+    """Cut the power of processes that continue a run that was killed: they put things right before they go on."""
+    draw = random.Random(f"{options.seed} {subject.name} continued")
+    verdicts = []
+    for number in sample(draw, len(recorded.recording.cuts), CONTINUATIONS):
+        folder = recorded.world.root.with_name(f"continued-{number}")
+        world = World.make(folder / "killed", subject.data)
+        with servers.one() as server:
+            server.run(world, subject.words, world.plan(kill_at=number))
+            undisturbed(server, world, next_words(world, subject.words) or ["info"], record=str(folder / "record"))
+        again = Recorded(Recording(folder / "record"), world, recorded.whole)
+        cuts = sample(draw, len(again.recording.cuts), CONTINUED if subject.light else 2)
+        verdicts += _cut(pool, subject, again, [(cut, draw.choice(list(MODELS))) for cut in cuts])
+    return row(f"power cut of {subject.name} that goes on after a kill: either model", verdicts)
+
+
+def _cut(pool: Pool, subject: Subject, recorded: Recorded, points: Sequence[tuple[int, str]]) -> list[Verdict]:
+    """Cut the power at events, each in a model of a disk, and go on."""
+
+    def one(launcher: Launcher, point: tuple[int, str]) -> Verdict:
+        number, model = point
+        world = World.make(recorded.world.root.with_name(f"{recorded.world.root.parent.name}-{model}-{number}"))
+        return pool.judge(world, _cut_once(launcher, subject, recorded, world, point))
+
+    return pool.map(f"power of {subject.name}", points, one)
+
+
 def _cut_once(
-    launcher: Launcher,
-    subject: Subject,
-    recording: Recording,
-    worlds: tuple[World, World],
-    point: tuple[int, str],
+    launcher: Launcher, subject: Subject, recorded: Recorded, world: World, point: tuple[int, str]
 ) -> Verdict:
     """Build what a cut leaves, and go on with it; steps whose record was lost count as repeated."""
-    (world, whole), (number, model) = worlds, point
-    cut = recording.cuts[number - 1]
-    disk = Remains(recording, str(whole.root), world.root).build(
-        cut, model, random.Random(f"{model} {number}"), whole.watched
-    )
-    lost = _recorded(recording, disk, whole, world) - _left(world)
+    (number, model), (recording, before, whole) = point, recorded
+    cut, draw = recording.cuts[number - 1], random.Random(f"{model} {number}")
+    disk = Remains(recording, str(before.root), world.root).build(cut, model, draw, before.watched)
+    lost = _recorded(recording, disk, before, world) - _left(world)
     event = recording.log[cut]
     story = f"power cut before event {number}, {event['event']} {' '.join(event['paths'])}"
     verdict = finished(launcher, world, subject.words, whole, Verdict(True, 0, [], story=story))

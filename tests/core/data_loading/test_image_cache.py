@@ -180,9 +180,10 @@ def test_a_damaged_cache_is_built_again(cache: ImageCache, images: TaskImages, d
     assert cache._valid(images.digest())
 
 
-def test_what_a_killed_run_left_is_removed(cache: ImageCache) -> None:
+@pytest.mark.parametrize("name", [".images.12345", ".record.json.abcdefgh.tmp"])
+def test_what_a_killed_run_left_is_removed(cache: ImageCache, name: str) -> None:
     cache.folder.mkdir(parents=True)
-    left = cache.folder / ".images.12345"
+    left = cache.folder / name
     left.write_bytes(b"half")
     cache.open(QUIET)
     assert not left.exists()

@@ -33,7 +33,7 @@ from mml.core.data_loading.modality_loaders import (
 from mml.core.data_loading.task_attributes import Modality
 from mml.core.data_loading.task_struct import TaskStruct
 from mml.core.scripts.progress import RunProgress
-from mml.core.scripts.utils import atomic_write, fsync_folder
+from mml.core.scripts.utils import atomic_write, fsync_folder, unfinished_writes
 
 logger = logging.getLogger(__name__)
 
@@ -209,7 +209,7 @@ class ImageCache:
         return record.mtime_ns == stat.st_mtime_ns or record.checksum == _checksum(self._file)
 
     def _build(self, content: str, progress: RunProgress, workers: int) -> None:
-        for left in self.folder.glob(f"{BEING_BUILT}*"):
+        for left in [*self.folder.glob(f"{BEING_BUILT}*"), *unfinished_writes(self._record_file)]:
             left.unlink()  # of a run that was killed; a living one would hold the lock
         beside = self.folder / f"{BEING_BUILT}{os.getpid()}"
         if shutil.disk_usage(self.folder).free < self.images.decoded_bytes + DISK_RESERVE:
