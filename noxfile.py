@@ -120,6 +120,13 @@ def bench(session: nox.Session) -> None:
         run(session, "-m", f"benchmarks.{name}")
 
 
+@nox.session(venv_backend="none")
+def chaos(session: nox.Session) -> None:
+    """Kill runs, cut their power, damage their files, continue them and compare; `-- kills --seed 7` runs one module."""
+    shared_environment(session)
+    run(session, "-m", "chaos", *session.posargs, env=ONE_THREAD)
+
+
 def dependencies(*groups: str) -> list[str]:
     """Return the requirements of dependency groups in pyproject.toml."""
     return list(nox.project.dependency_groups(PROJECT, *groups))
@@ -150,7 +157,7 @@ def shared_environment(session: nox.Session) -> None:
     stamp.unlink(missing_ok=True)
     if not is_environment(SHARED):
         new_environment(session, SHARED)
-    editable = [f"--editable={folder}" for folder in (f"{ROOT}[tracking]", *map(str, plugins()))]
+    editable = [f"--editable={folder}" for folder in (f"{ROOT}[notify,tracking]", *map(str, plugins()))]
     pip = [python_of(SHARED), "-m", "pip", "install", "-qq"]
     session.run(*pip, *editable, *dependencies(*GROUPS), external=True)
     stamp.write_text(wanted, encoding="utf-8")

@@ -3,6 +3,7 @@
 Importing it registers the resolvers that the tree uses, so it composes with Hydra alone, too.
 """
 
+import os
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -23,8 +24,13 @@ def _task_list(task: Any) -> list[str]:
     return [str(name) for name in as_list(task)]
 
 
+def _notify_urls() -> list[str]:
+    return os.environ.get("MML_NOTIFY_URLS", "").split()
+
+
 def register_resolvers() -> None:
-    """Register `mml.data_dir`, `mml.out_dir`, `mml.task_list` and `mml.sweep_stamp` with OmegaConf."""
+    """Register the resolvers `mml.<name>` of the tree with OmegaConf."""
+    OmegaConf.register_new_resolver("mml.notify_urls", _notify_urls, replace=True)
     OmegaConf.register_new_resolver("mml.data_dir", _data_dir, replace=True)
     OmegaConf.register_new_resolver("mml.out_dir", _out_dir, replace=True)
     OmegaConf.register_new_resolver("mml.task_list", _task_list, replace=True)

@@ -14,6 +14,7 @@ TREE = read_tree([CONFIG_TREE])
 CHOICES = [f"{group.name}={option}" for group in TREE.groups.values() for option in group.options]
 GROUPS = {
     *("mode", "tasks", "reuse", "runner", "hpo", "search_space", "logging", "sys", "arch", "optimizer", "lr_scheduler"),
+    "notify",
     *("loss", "metrics", "trainer", "sampling", "augmentations", "preprocessing", "callbacks", "tune"),
 }
 
@@ -72,9 +73,17 @@ def test_every_key_every_option_and_every_group_says_what_it_is_for() -> None:
     assert [key.key for key in TREE.keys if not key.text] == []
 
 
+def test_urls_of_notifications_come_from_a_variable_and_stay_a_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert plain()["notify"] == {"urls": [], "on": ["start", "finish", "failure", "interrupt"]}
+    monkeypatch.setenv("MML_NOTIFY_URLS", "json://a  ntfy://b,c ")
+    assert plain()["notify"]["urls"] == ["json://a", "ntfy://b,c"]
+    assert compose([])._get_node("notify")._get_node("urls")._value() == "${mml.notify_urls:}"
+
+
 def test_root_keys_are_those_of_the_design() -> None:
     keys = set(plain()) - set(TREE.groups)
-    assert keys == {"task", "task_list", "pivot", "proj", "continue", "seed", "data_dir", "out_dir"}
+    policy = {"on_error", "retries", "retry_pause"}
+    assert keys == {"task", "task_list", "pivot", "proj", "continue", "fork", "seed", "data_dir", "out_dir", *policy}
 
 
 def test_the_tree_composes_with_hydra_alone() -> None:

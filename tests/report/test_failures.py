@@ -21,7 +21,12 @@ def test_each_step_has_a_line_with_what_happened_why_and_where_its_traceback_is(
     title, head, first, second = [line.split("  ") for line in written.err.splitlines()]
     assert title == ["Steps that are not done"]
     assert [cell.strip() for cell in head if cell.strip()] == ["step", "what happened", "reason", "traceback"]
-    assert [cell.strip() for cell in first if cell.strip()] == ["1, act('[a]')", "failed", "ValueError: boom", str(TRACE)]
+    assert [cell.strip() for cell in first if cell.strip()] == [
+        "1, act('[a]')",
+        "failed",
+        "ValueError: boom",
+        str(TRACE),
+    ]
     assert [cell.strip() for cell in second if cell.strip()] == ["2, act(1)", "skipped", SKIPPED.reason, "-"]
 
 

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from mml.core.scripts.drift_code import code_versions
 from mml.core.scripts.journal import Opened
+from mml.core.scripts.redaction import redacted
 from mml.core.scripts.run_failure import encodable
 
 # What results may depend on.
@@ -35,7 +36,7 @@ def opened(mode: str, tasks: list[str]) -> Opened:
         time=time.time(),
         pid=os.getpid(),
         host=socket.gethostname(),
-        command=[encodable(word) for word in sys.argv],
+        command=[encodable(word) for word in redacted(sys.argv)],
         mode=mode,
         tasks=tasks,
         versions={name: found for name in _RECORDED_PACKAGES if (found := _version(name))},

@@ -54,6 +54,23 @@ class RunCourse:
         refuse_misfit(self._record, steps, folder)
         self._book.open()
 
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self._book.folder
+
+    @property
+    def guard(self) -> SignalGuard:
+        """What holds signals back."""
+        return self._book.guard
+
+    def where(self) -> str:
+        """Return where the run is, e.g. `2 of 5, work(1)` in a step, `3 of 5 done` between steps."""
+        total, step = len(self._scheduler.commands), self._book.step
+        if step is None:
+            return f"{len(self._book.catch_up().done)} of {total} done"
+        return f"{step + 1} of {total}, {self._scheduler.steps_from(step)[0].record}"
+
     def drive(self) -> None:
         """Go from wherever the record ends to the end of the run."""
         scheduler, record = self._scheduler, self._record

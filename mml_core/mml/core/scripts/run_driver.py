@@ -9,11 +9,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from mml.core.scripts import run_folder as folders
+from mml.core.scripts.drift_takeover import fork_source
 from mml.core.scripts.exceptions import UnknownNameError
 from mml.core.scripts.journal import FINISHING, JOURNAL_FILE, PREPARATION, RunRecord, read_events
+from mml.core.scripts.notify import open_notifier
 from mml.core.scripts.run_course import RunCourse, refuse_finished, refuse_misfit
 from mml.core.scripts.run_lock import RunLock
 from mml.core.scripts.run_log import run_logging
+from mml.core.scripts.run_news import RunNews
 from mml.core.scripts.run_steps import Scheduler, begin_hook, execute_step
 from mml.core.scripts.schedule import Step
 from mml.core.scripts.seeding import imports_kept_apart
@@ -56,30 +59,43 @@ def recall_start(scheduler: Scheduler) -> None:
 def run_recorded(scheduler: Scheduler, steps: list[Step]) -> Any:
     """Run what remains of a plan, recording each step; return the scheduler's return value."""
     level = _log_level(scheduler)
-    folder = _run_folder(scheduler)
-    # Before the lock, too: taking it writes into the folder, and a refused run stays as it is.
-    refuse_misfit(RunRecord(read_events(folder / JOURNAL_FILE)[0]), steps, folder)
-    with guarded_signals() as guard, RunLock(folder):
-        course = RunCourse(scheduler, steps, folder, guard)
-        scheduler.guard = guard
-        try:
-            if job := current_job():
-                mark(folder, job, given_overrides())
-            log_file = folder / folders.LOG_FILE
-            scheduler.progress.live_in(folder)
-            with run_logging(log_file, level, scheduler.progress.console), scheduler.progress, imports_kept_apart():
-                course.drive()
-        except BaseException as error:
-            if not course.finished:  # else a signal came when everything was done
-                error.continue_command = continue_command(scheduler.cfg, folder)  # type: ignore[attr-defined]
-                course.record_error(error)
-            raise
-        finally:
-            course.close()
-            scheduler.fm.on_path = scheduler.guard = None
-    scheduler.report()
-    show(_closing_line(course.steps_done, scheduler.seconds, folder))
+    with open_notifier(scheduler.cfg) as notifier:
+        if not scheduler.continue_status:
+            fork_source(scheduler)
+        folder = _run_folder(scheduler)
+        # Before the lock, too: taking it writes into the folder, and a refused run stays as it is.
+        refuse_misfit(RunRecord(read_events(folder / JOURNAL_FILE)[0]), steps, folder)
+        with guarded_signals() as guard, RunLock(folder):
+            course = RunCourse(scheduler, steps, folder, guard)
+            _follow(course, scheduler, RunNews(scheduler, course, notifier), level)
+        scheduler.report()
+        show(_closing_line(course.steps_done, scheduler.seconds, folder))
     return scheduler.return_value
+
+
+def _follow(course: RunCourse, scheduler: Scheduler, news: RunNews, level: str) -> None:
+    """Go the course of a run to its end, and record why it ends there."""
+    scheduler.guard, folder = course.guard, course.folder
+    command = continue_command(scheduler.cfg, folder)
+    try:
+        if job := current_job():
+            mark(folder, job, given_overrides())
+        scheduler.progress.live_in(folder)
+        console, log_file = scheduler.progress.console, folder / folders.LOG_FILE
+        with run_logging(log_file, level, console), scheduler.progress, imports_kept_apart():
+            news.started(command, log_file)
+            course.drive()
+    except BaseException as error:
+        if not course.finished:  # else a signal came when everything was done
+            error.continue_command = command  # type: ignore[attr-defined]
+            course.record_error(error)
+            news.ended(error, command)
+        raise
+    finally:
+        if course.finished:
+            news.finished()
+        course.close()
+        scheduler.fm.on_path = scheduler.guard = None
 
 
 def _closing_line(steps: int, seconds: float, folder: Path) -> str:

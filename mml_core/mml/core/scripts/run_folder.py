@@ -11,6 +11,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from mml.core.scripts.exceptions import ContinueError, MMLMisconfigurationException
+from mml.core.scripts.redaction import redact_config, redacted
 from mml.core.scripts.run_files import CONFIG_FILE as CONFIG_FILE
 from mml.core.scripts.run_files import ERRORS_FOLDER as ERRORS_FOLDER
 from mml.core.scripts.run_files import LOG_FILE as LOG_FILE
@@ -64,11 +65,16 @@ def find_run_folder(proj_path: Path, name: str) -> Path:
 
 
 def store_config(folder: Path, cfg: DictConfig, overrides: list[str]) -> None:
-    """Write the overrides that a run was started with and, last, its config, resolved: what `continue` needs."""
+    """Write the overrides that a run was started with and, last, its config, resolved: what `continue` needs.
+
+    Of what may hold secrets, only references to variables are written.
+    """
     with atomic_write(folder / OVERRIDES_FILE, "w") as file:
-        file.write(OmegaConf.to_yaml(OmegaConf.create(overrides)))
+        file.write(OmegaConf.to_yaml(OmegaConf.create(redacted(overrides))))
+    plain = plain_config(cfg)
+    redact_config(cfg, plain)
     with atomic_write(folder / CONFIG_FILE, "w") as file:
-        file.write(OmegaConf.to_yaml(plain_config(cfg)))
+        file.write(OmegaConf.to_yaml(plain))
 
 
 def read_stored(folder: Path) -> DictConfig:

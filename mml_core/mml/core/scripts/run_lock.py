@@ -12,6 +12,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from mml.core.scripts.exceptions import RunLockedError
+from mml.core.scripts.redaction import redacted
 from mml.core.scripts.run_files import LOCK_FILE as LOCK_FILE
 
 # A probe by another process (`is_held`) holds the lock for microseconds; this is long enough to outlast it.
@@ -98,7 +99,7 @@ def _write_owner(path: Path) -> None:
         host=socket.gethostname(),
         user=_user(),
         started=datetime.now(UTC).astimezone().isoformat(" ", "seconds"),
-        command=sys.argv,
+        command=redacted(sys.argv),
     )
     # In place: renaming another file over a locked one would leave the lock on a file that nobody sees.
     path.write_bytes(msgspec.json.encode(owner))

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from mml.core.scripts.redaction import redacted
 from mml.core.scripts.run_files import CONFIG_FILE, RUNS_FOLDER
 from mml.core.scripts.utils import fsync_folder
 
@@ -76,7 +77,7 @@ def mark(folder: Path, job: SlurmJob, overrides: Sequence[str]) -> bool:
     except FileExistsError:
         return False
     with os.fdopen(handle, "wb") as file:
-        file.write(msgspec.json.encode(JobMark(_words(), list(overrides), time.time())))
+        file.write(msgspec.json.encode(JobMark(_words(), redacted(overrides), time.time())))
         file.flush()
         os.fsync(handle)
     fsync_folder(path.parent)
@@ -119,7 +120,7 @@ def _runs_of(proj_path: Path, job: SlurmJob, overrides: Sequence[str]) -> list[P
     for path in (proj_path / RUNS_FOLDER).glob(f"*/{JOBS_FOLDER}/{job.stem}.*.json"):
         restart = path.name.split(".")[-2]
         found = _read(path) if restart.isdigit() and int(restart) < job.restart else None
-        if found is not None and (found.command, found.overrides) == (_words(), list(overrides)):
+        if found is not None and (found.command, found.overrides) == (_words(), redacted(overrides)):
             folder = path.parent.parent
             first[folder] = min(found.time, first.get(folder, found.time))
     return sorted(first, key=lambda folder: (first[folder], folder.name))
@@ -134,7 +135,7 @@ def _read(path: Path) -> JobMark | None:
 
 
 def _words() -> list[str]:
-    return [word.encode(errors="backslashreplace").decode() for word in sys.argv[1:]]
+    return [word.encode(errors="backslashreplace").decode() for word in redacted(sys.argv[1:])]
 
 
 def _number(env: Mapping[str, str], name: str) -> int:
