@@ -122,7 +122,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def chaos(session: nox.Session) -> None:
-    """Kill runs, cut their power, damage their files, continue them and compare; `-- kills --seed 7` runs one module."""
+    """Kill runs, cut their power, damage their files, continue and compare; `-- kills --seed 7` runs one module."""
     shared_environment(session)
     run(session, "-m", "chaos", *session.posargs, env=ONE_THREAD)
 
