@@ -3,7 +3,8 @@
 The work is bounded: a project may have thousands of runs, and a run that begins should not wait for them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mml.core.scripts.drift import Drift, config_rows, data_drift, show_drift, v
 from mml.core.scripts.drift_config import RECORD_KEYS, concerning, differences
 from mml.core.scripts.exceptions import MMLError
 from mml.core.scripts.journal import JOURNAL_FILE, Opened, Planned, RunRecord, decode_line
+from mml.core.scripts.redaction import URLS
 from mml.core.scripts.run_folder import RUNS_FOLDER, plain_config, read_stored
 from mml.core.scripts.run_steps import Scheduler
 from mml.core.scripts.runs import run_folders
@@ -74,8 +76,9 @@ def tell_reused(scheduler: Scheduler, planned: Planned, now: Opened, commands: I
         rows = _maker_drift(folder, config, keys, now)
         alike.setdefault(tuple(rows), []).append(f"{folder.parent.parent.name}/{folder.name}")
     for differing, names in alike.items():
-        runs = f"run {names[0]}, which" if len(names) == 1 else f"runs {', '.join(names)}, which"
-        show_drift(f"Changed since {runs} made what is reused:", differing)
+        runs, were = ("run", "was") if len(names) == 1 else ("runs", "were")
+        title = f"Changed since {runs} {', '.join(sorted(names))}, which made what is reused, {were} started:"
+        show_drift(title, differing)
 
 
 def reused_files(planned: Planned) -> list[str]:
@@ -100,16 +103,17 @@ def makers(fm: MMLFileManager, texts: Sequence[str]) -> list[Path]:
         if path.is_relative_to(fm.results_root):
             asked.setdefault(path.parent, []).append(path)
     found: dict[Path, None] = {}
+    journals = cache(_newest_journals)
     for paths in asked.values():
         for path in sorted(paths, key=lambda path: (len(path.name), path.name), reverse=True)[:_MOST_FILES]:
-            if (folder := _maker(fm, path)) is not None:
+            if (folder := _maker(fm, path, journals)) is not None:
                 found[folder] = None
             if len(found) == _MOST_RUNS:
                 return list(found)
     return list(found)
 
 
-def _maker(fm: MMLFileManager, path: Path) -> Path | None:
+def _maker(fm: MMLFileManager, path: Path, journals: Callable[[Path], dict[Path, bytes]]) -> Path | None:
     """Return the folder of the run that made a file, None when nobody knows."""
     project = fm.results_root / path.relative_to(fm.results_root).parts[0]
     owner = claim_owner(path)
@@ -117,8 +121,12 @@ def _maker(fm: MMLFileManager, path: Path) -> Path | None:
         folder = project / RUNS_FOLDER / owner
         return folder if folder.is_dir() else None
     wanted = fm.roots.to_text(path).encode()
-    newest = reversed(run_folders(project)[-_MOST_JOURNALS:])
-    return next((folder for folder in newest if wanted in _journal_bytes(folder)), None)
+    return next((folder for folder, journal in journals(project).items() if wanted in journal), None)
+
+
+def _newest_journals(project: Path) -> dict[Path, bytes]:
+    """Return folder -> journal of the newest runs of a project, the newest first."""
+    return {folder: _journal_bytes(folder) for folder in reversed(run_folders(project)[-_MOST_JOURNALS:])}
 
 
 def _journal_bytes(folder: Path) -> bytes:
@@ -153,7 +161,8 @@ def _changes(folder: Path, config: Mapping[str, Any]) -> list[Any]:
         stored: Any = OmegaConf.to_container(read_stored(folder))
     except MMLError:
         return []
-    return [change for change in differences(stored, config) if change.key not in RECORD_KEYS]
+    hidden = (*RECORD_KEYS, URLS)
+    return [change for change in differences(stored, config) if change.key not in hidden]
 
 
 def _first_opening(folder: Path) -> Opened | None:
