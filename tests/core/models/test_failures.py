@@ -26,7 +26,7 @@ def test_want_of_memory_names_the_keys_that_help(error: RuntimeError) -> None:
     ],
 )
 def test_a_dead_worker_names_the_keys_that_help(text: str) -> None:
-    with pytest.raises(MMLError, match=r"4242.* died.*sampling\.num_workers"), explained_failures():
+    with pytest.raises(MMLError, match=r"4242.*(killed|ended).*sampling\.num_workers"), explained_failures():
         raise RuntimeError(text)
 
 

@@ -1,6 +1,5 @@
 """What goes wrong inside torch and Lightning, told in the user's words."""
 
-import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.memory import is_oom_error
 
+from mml.core.models.dead_workers import dead_worker
 from mml.core.scripts.exceptions import MMLError, MMLMisconfigurationException
 
 
@@ -48,7 +48,7 @@ def explained_misfit(checkpoint: str) -> Iterator[None]:
             raise
         msg = (
             f"The training can't go on from its checkpoint {checkpoint}, because model, optimizer or callbacks are not "
-            f"those it was started with: {error} Go back to the code and packages of the start, or remove the folder "
+            f"those it was started with: {' '.join(str(error).split())} Go back to the code and packages of the start, or remove the folder "
             f"{Path(checkpoint).parent} to train this model anew."
         )
         raise MMLError(msg) from error
@@ -61,9 +61,4 @@ def _explanation(error: RuntimeError) -> str | None:
             f"Memory ran out: {text.partition(chr(10))[0]} Use a smaller sampling.batch_size (with "
             "trainer.accumulate_grad_batches to make up for it), trainer.precision=bf16-mixed, or a smaller arch."
         )
-    if match := re.search(r"DataLoader worker \(pid\(?s?\)? ?[\d, ]+\)", text):
-        return (
-            f"{match[0]} died, mostly for want of memory, of which every process that loads images needs its share: "
-            "use a smaller sampling.num_workers (0: none) or sampling.batch_size."
-        )
-    return None
+    return dead_worker(error)
