@@ -111,6 +111,16 @@ def test_a_tar_cut_short_is_refused(tmp_path: Path, target: Path) -> None:
         unpack_files(path, target)
 
 
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz"])
+def test_a_tar_that_ends_between_two_files_is_refused(tmp_path: Path, target: Path, name: str) -> None:
+    whole = make_tar(tmp_path / "whole.tar", "x.txt", "y.txt", "z.txt").read_bytes()
+    cut = whole[: 4 * 512]  # two files of a header and a block each
+    (tmp_path / name).write_bytes(gzip.compress(cut) if name.endswith("gz") else cut)
+    with pytest.raises(TaskDataError, match="its end is missing"):
+        unpack_files(tmp_path / name, target)
+    assert found(target) == []
+
+
 def test_another_kind_of_file_is_refused(tmp_path: Path, target: Path) -> None:
     with pytest.raises(TaskDataError, match="only zip, tar and deb"):
         unpack_files(tmp_path / "a.7z", target)

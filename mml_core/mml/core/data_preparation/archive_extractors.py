@@ -181,6 +181,10 @@ def _checked_members(archive: Path, file: tarfile.TarFile, target: Path) -> Iter
     for member in file:
         allowance.take_files([member.size])
         yield member
+    # Every tar ends with a block of zeros, which has been read by now.
+    if file.fileobj.tell() <= file.offset:
+        msg = "its end is missing"
+        raise tarfile.ReadError(msg)
 
 
 @contextmanager

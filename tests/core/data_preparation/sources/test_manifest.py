@@ -165,3 +165,23 @@ def test_a_file_that_is_one_endless_line_is_refused(tmp_path: Path) -> None:
 def test_a_manifest_that_is_gone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TaskDataError, match=r"gone\.csv can't be read: No such file"):
         read_manifest(tmp_path / "gone.csv")
+
+
+@pytest.mark.parametrize("image", ["../secret.png", "a/../../secret.png", "..\\secret.png", "..", "a/.././../x"])
+def test_an_image_outside_of_the_manifests_folder_is_refused(tmp_path: Path, image: str) -> None:
+    write_image(tmp_path / "secret.png", 1)
+    (tmp_path / "inner").mkdir()
+    said = refused(tmp_path / "inner", f"image,label\n1.png,cat\n{image},dog\n")
+    assert (
+        f"1 row with an image outside of the manifest's folder, which only an absolute path may name (line 3: {image})"
+        in said
+    )
+
+
+def test_detours_inside_of_the_folder_and_absolute_paths_are_fine(tmp_path: Path) -> None:
+    secret = tmp_path / "other" / "5.png"
+    secret.parent.mkdir()
+    write_image(secret, 5)
+    (tmp_path / "inner").mkdir()
+    found = read(tmp_path / "inner", f"image,label\n./1.png,cat\n{secret},dog\n")
+    assert [s.image.name for s in found.samples] == ["1.png", "5.png"]

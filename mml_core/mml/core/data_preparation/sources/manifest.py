@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -159,6 +160,11 @@ def _image_path(folder: Path, text: str) -> Path:
     return path
 
 
+def _leads_out(text: str) -> bool:
+    """Tell whether a relative path leaves the folder that it starts in: a manifest of others shall not reach for it."""
+    return os.path.normpath(text.replace("\\", "/")).split("/", 1)[0] == ".."
+
+
 def _split_of(row: _Row) -> DataSplit | None:
     """Return the split that a row names; None where it names none that is known."""
     return SPLIT_NAMES.get(row.split.lower())
@@ -166,6 +172,8 @@ def _split_of(row: _Row) -> DataSplit | None:
 
 def _cell_fault(table: _Table, splits: list[DataSplit | None]) -> None:
     _refuse(table, lambda row, _: not row.image, splits, "no image")
+    what = "an image outside of the manifest's folder, which only an absolute path may name"
+    _refuse(table, lambda row, _: _leads_out(row.image), splits, what, lambda row: row.image)
     _refuse(table, lambda row, split: not row.label and split is not DataSplit.UNLABELED, splits, "no label")
 
 
