@@ -358,6 +358,18 @@ def test_unfinished_writes_go_with_the_half_written_file(fm: MMLFileManager) -> 
     assert {file.name for file in path.parent.iterdir()} == {foreign.name}
 
 
+@pytest.mark.parametrize("run", [RUN, "another_run"])
+def test_killed_attempts_to_replace_a_file_go_when_its_run_tries_again(fm: MMLFileManager, run: str) -> None:
+    running(fm)
+    path = write(fm, "many", "as it was")
+    left = path.with_name(f".{path.name}.abcdefgh.tmp")
+    left.touch()
+    running(fm, run)
+    fm.prepare_replacement(path)
+    assert left.exists() == (run != RUN)
+    assert path.read_text() == "as it was"
+
+
 def test_file_goes_though_the_kill_came_before_its_claim_had_an_owner(fm: MMLFileManager) -> None:
     running(fm)
     path = write(fm, "many")

@@ -212,6 +212,11 @@ class MMLFileManager(metaclass=Singleton):
         """Tell whether a file is of this run, so that it may be replaced; one of another run may not."""
         return claims.claim_owner(path) == self._numbering.owner
 
+    def prepare_replacement(self, path: Path) -> None:
+        """Remove what killed attempts to replace an earlier step's file left beside it; others' files are left alone."""
+        for left in unfinished_writes(path) if self.owns(path) else ():
+            cleanup.remove(left)
+
     def remove_own(self, path: Path) -> None:
         """Remove a file of this run: one in its temporary folder, or one that it claimed. Others stay.
 

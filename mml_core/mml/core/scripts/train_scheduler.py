@@ -330,6 +330,8 @@ class TrainScheduler(AbstractBaseScheduler):
         """Put a changed copy of a record in its place; one of another project, or of the run forked, stays as it is."""
         changed = msgspec.structs.replace(storage, **changes)
         path = storage.storage if storage.storage and self._may_replace(storage.storage) else None
+        if path is not None:
+            self.fm.prepare_replacement(path)
         changed.store(path or self.fm.construct_saving_path(changed, "models", task_name=struct.name), self.fm.roots)
         struct.models[struct.models.index(storage)] = changed
 
