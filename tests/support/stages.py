@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 from omegaconf import DictConfig, OmegaConf
 
+from chaos import watcher
 from mml.core.data_loading.file_manager import MMLFileManager
 from mml.core.scripts.base_scheduler import AbstractBaseScheduler
 from mml.core.scripts.journal import AnyEvent, Done, read_events
 from mml.core.scripts.model_storage import ModelStorage
 from mml.core.scripts.run_folder import RUNS_FOLDER
-from tests.support.kill_sweep import watch
 from tests.support.toy_scheduler import CREATED, spring
 
 MMLFileManager.add_assignment_path(None, "stage", "PROJ_PATH/STAGES/TASK_NAME/stage.txt", True, True)
@@ -145,16 +145,15 @@ def run_stages(root: Path, **changes: Any) -> Any:
 
 
 def run_in_fork(cfg: DictConfig, kill_at: int | None = None) -> tuple[int, int]:
-    """Run the stages in a child, killed at an access to files of the results; return status and number of accesses."""
+    """Run the stages in a child, killed at a change of the results; return status and number of changes."""
     results = Path(cfg.out_dir)
-    count = results.parent / "accesses"
+    note = results.parent / f"changes_{kill_at}"
     if pid := os.fork():
-        status = os.waitpid(pid, 0)[1]
-        return status, int(count.read_text()) if count.exists() else 0
+        return os.waitpid(pid, 0)[1], len(note.read_text().splitlines())
     try:
-        seen = watch(results, kill_at)
+        watcher.install()
+        watcher.arm(watcher.Plan([str(results)], kill_at, note=str(note)))
         Stages(cfg).run()
-        count.write_text(str(len(seen)))
     except BaseException:  # noqa: BLE001 # a fork must not return into the tests of its parent
         traceback.print_exc()
         os._exit(1)

@@ -1,4 +1,3 @@
-import json
 import shutil
 import subprocess
 import sys
@@ -26,9 +25,6 @@ from mml.core.scripts.exceptions import (
 from mml.testing import SchedulerContract
 from tests.conftest import MmlCli
 from tests.core.data_preparation.make_sources import class_folders, idx_folder, write_image
-from tests.support.kill_sweep import CHECKOUT
-
-SWEEP = Path(__file__).with_name("create_sweep.py")
 
 Create = Callable[..., CreateScheduler]
 
@@ -307,21 +303,6 @@ def test_a_data_folder_that_can_not_be_written_is_explained(create: Create, sour
     (tmp_path / "data").write_text("a file")
     with pytest.raises(TaskDataError, match=r"data folder can't be written.*data_dir="):
         create("task=pets", f"mode.source={source}").run()
-
-
-@pytest.mark.parametrize(("kind", "offset"), [("new", 0), ("old", 3)])
-def test_wherever_it_is_killed_a_task_is_whole_or_not_there_and_can_be_continued(
-    tmp_path: Path, kind: str, offset: int
-) -> None:
-    done = subprocess.run(
-        [sys.executable, str(SWEEP), str(tmp_path), "8", str(offset), kind],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=CHECKOUT,
-    )
-    assert done.returncode == 0, done.stderr
-    assert [json.loads(line) for line in done.stdout.splitlines()] == []
 
 
 def test_the_command_line_creates_refuses_and_says_how_it_ends(mml_cli: MmlCli, source: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from mml.core.scripts.plugins import HOOKS
 from mml.core.scripts.run_driver import continue_command, given_overrides
 from mml.core.scripts.runs import read_run
 from mml.core.scripts.schedule import Step
-from tests.support import kill_sweep, toy_scheduler
+from tests.support import toy_scheduler
 from tests.support.tasks import make_task
 from tests.support.toy_scheduler import Toy, only_run, outcome, runs_of, start_child, toy_config
 
@@ -145,13 +145,6 @@ def test_stopped_at_every_step_in_turn_it_arrives_all_the_same(root: Path, whole
         changes = {"continue": only_run(root).name}
     value = Toy(toy_config(root, **SETTINGS, **changes)).run()
     assert (outcome(root), value) == whole
-
-
-def test_killed_at_its_accesses_to_files_it_continues_to_the_same_result(tmp_path: Path) -> None:
-    make_task(tmp_path / "data", "t", per_class=1)
-    command = [sys.executable, kill_sweep.__file__, str(tmp_path), "4", "1"]
-    child = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (child.stderr, child.returncode) == ("", 0)
 
 
 def test_continued_run_returns_the_value_of_the_whole_run(root: Path) -> None:

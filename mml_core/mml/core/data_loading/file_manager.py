@@ -213,7 +213,7 @@ class MMLFileManager(metaclass=Singleton):
         return claims.claim_owner(path) == self._numbering.owner
 
     def prepare_replacement(self, path: Path) -> None:
-        """Remove what killed attempts to replace an earlier step's file left beside it; others' files are left alone."""
+        """Remove what killed attempts to replace an earlier step's file left beside it; others' files stay."""
         for left in unfinished_writes(path) if self.owns(path) else ():
             cleanup.remove(left)
 
