@@ -83,7 +83,7 @@ def _shared_facts() -> str:
 
 def _memory_facts() -> str:
     """Return what the control group, e.g. of a container or a Slurm job, says of memory."""
-    facts = []
+    facts: list[str] = []
     for folder in _own_groups():
         if (kills := _kills(folder)) and not facts:
             facts.append(f"it did so {count_text(kills, 'time')} here")
