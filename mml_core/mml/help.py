@@ -9,17 +9,38 @@ from rich.table import Table
 from mml import __version__
 from mml.config_docs import GroupDoc, KeyDoc, OptionDoc, TreeDoc, read_tree
 from mml.config_loading import CONFIG_TREE, search_path
+from mml.core.scripts.drift_config import WHERE_GROUPS, WHERE_KEYS
 from mml.core.scripts.exceptions import UnknownNameError
 from mml.core.scripts.plugins import load_plugins
 
 VERBS = {
-    "continue": "Go on with a run where it stopped: `mml continue [RUN] [key=value ...]`; without RUN it is the only one "
-    "that waits, or the one that you pick from a list, with `latest` the newest.",
+    "continue": "Go on with a run where it stopped: `mml continue [RUN] [key=value ...]`; without RUN the only one "
+    "that waits, or the one that you pick from a list, with `latest` the newest. With `--fork` a new run with changes "
+    "takes over what does not depend on them.",
     "runs": "Show all runs and what became of them: `mml runs [FILTERS]`, `mml runs show|log|diff|label|rm|gc ...`; "
     "`mml runs --help` says more.",
     "status": "Show where a run is, also while it runs: `mml status [RUN] [--watch]`; `mml status --help` says more.",
     "doctor": "Name what is wrong on this machine, and how to mend it: `mml doctor`; `mml doctor --help` says more.",
     "help": "Explain a mode, a group, an option or a key: `mml help [TOPIC]`.",
+}
+# What `mml <verb> --help` says besides.
+MORE = {
+    "continue": """
+  mml continue                                  the only run that waits, or one that you pick
+  mml continue latest                           the newest run of the project that can be continued
+  mml continue RUN proj=mine                    a run of another project than `default`; also mine/RUN
+  mml continue RUN trainer.devices=[1]          the same run at another place
+  mml continue RUN --fork optimizer.lr=0.01     a new run with a change
+  mml continue --fork mode.cv=true              the same of the newest run, whatever its state
+
+A run goes on with the config it was started with. An override may say where and how it goes on: {where}.
+Anything else would make it another run, and is refused. What is different from the start (config, code of mml and of
+plugins, versions of Python and packages, descriptions of tasks) is shown once, as a table, before the run goes on.
+
+--fork  Start a new run instead, with the settings of RUN and your changes, whether RUN is finished, failed, was
+        interrupted or killed, or is running. Steps that RUN has done are taken over as they are if nothing that they
+        depend on differs; a table names every step and why it is taken over or not. RUN itself is never touched.
+        proj=... is the project of the new run; say <project>/RUN for a run of another one."""
 }
 FLAGS = {
     "--version": "Versions of mml, of Python and of all plugins.",
@@ -48,6 +69,10 @@ def show_help(topics: Sequence[str] = (), console: Console | None = None) -> Non
     for topic in topics:
         _topic(topic, tree, console)
     return None
+
+
+def _where_text() -> str:
+    return ", ".join([*WHERE_KEYS, *(f"{group}.*" for group in WHERE_GROUPS), "data_dir"])
 
 
 def load_tree() -> TreeDoc:
@@ -131,7 +156,8 @@ def _topic(topic: str, tree: TreeDoc, console: Console) -> None:
     if topic in tree.groups:
         return _group(tree.groups[topic], console)
     if topic in VERBS:
-        return console.print(f"{topic}: {VERBS[topic]}", markup=False)
+        console.print(f"{topic}: {VERBS[topic]}", markup=False)
+        return console.print(MORE[topic].format(where=_where_text()), markup=False) if topic in MORE else None
     if found := find_keys(tree, topic):
         return _keys(found, console)
     raise UnknownNameError(topic, kind="help topic", known=topics(tree), fix="`mml help` lists them.")

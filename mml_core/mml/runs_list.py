@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
 from mml.core.scripts.run_index import FoundRun
-from mml.core.scripts.runs import STATES, RunInfo, info_of, settle
+from mml.core.scripts.runs import STATES, RunInfo, info_of, settle, started
 from mml.report.quick_table import write_line, write_table
 from mml.report.texts import NOTHING, Column, list_text, number_text, seconds_text, size_text
 from mml.runs_choice import Labels, find_runs, labels_of
@@ -101,6 +101,9 @@ def wanted_runs(given: argparse.Namespace) -> Wanted:
     for state in states:
         if state not in STATES:
             raise UnknownNameError(state, kind="state", known=STATES)
+    if given.limit is not None and given.limit < 0:
+        msg = f"--limit {given.limit} is no number of runs; 0 shows all."
+        raise MMLMisconfigurationException(msg)
     for text in given.text:
         if match := re.match(r"([a-z_.]+)=", text):
             raise UnknownNameError(match[1], kind="filter", known=FILTERS, fix="See `mml runs --help`.")
@@ -240,7 +243,8 @@ def _size(entry: "os.DirEntry[str]") -> int:
 def _found(root: Path, projects: Sequence[str]) -> list[FoundRun]:
     if not projects:
         return find_runs(root)
-    return [run for project in dict.fromkeys(projects) for run in find_runs(root, project)]
+    runs = [run for project in dict.fromkeys(projects) for run in find_runs(root, project)]
+    return sorted(runs, key=started, reverse=True)
 
 
 def _listed(runs: Sequence[tuple[str, FoundRun]], root: Path, labels: Labels, *, sizes: bool) -> list[ListedRun]:

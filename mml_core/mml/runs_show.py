@@ -15,8 +15,9 @@ from rich.text import Text
 
 from mml.core.scripts.drift_config import LOCATION_KEYS, RECORD_KEYS
 from mml.core.scripts.exceptions import JournalError
+from mml.core.scripts.run_files import CONFIG_FILE
 from mml.core.scripts.run_labels import read_labels
-from mml.core.scripts.runs import CONTINUABLE, DAMAGED, RUNNING, RunInfo
+from mml.core.scripts.runs import CONTINUABLE, RUNNING, RunInfo
 from mml.report.tables import GAP, Column, as_table, count_text, list_text, seconds_text, show, size_text
 from mml.runs_choice import choose, continue_command
 from mml.runs_list import ListedRun, as_record, folder_size, progress_text
@@ -107,11 +108,11 @@ def _parts(listed: ListedRun, full: FullRecord, root: Path, given: argparse.Name
     info = listed.info
     yield _heading(info)
     yield _facts(list(_about(listed, full)))
-    if full.events or info.state != DAMAGED:
+    if (info.path / CONFIG_FILE).exists():
         yield Text("\nConfig", style="bold")
         yield _facts(list(_config(info.path)))
         if given.config:
-            yield Text("\n" + (_text_of(info.path / "config.yaml") or "The config can't be read.").rstrip())
+            yield Text("\n" + (_text_of(info.path / CONFIG_FILE) or "The config can't be read.").rstrip())
     yield from _steps(full, all_of_them=given.all)
     yield from _files(made_files(full, root), all_of_them=given.all)
     yield from _errors(full)
