@@ -29,7 +29,7 @@ TRAINING = [
 WORKERS = ["sampling.num_workers=2", "sampling.cache=never"]
 POINTS, QUICK = 200, 4
 # Shares of the points: with worker processes, and with signals that let a run end in order.
-SHARE_WORKERS, SHARE_SIGNALS = 0.25, 0.1
+SHARE_WORKERS, SHARE_SIGNALS = 0.15, 0.06
 TIMES_IN_ONE, TRAININGS_KILLED_OFTEN, FRESH = 10, 4, 8
 
 
