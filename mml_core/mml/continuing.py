@@ -135,8 +135,10 @@ def pick_run(name: str, proj_path: Path) -> RunInfo:
     run = read_run(names[name])
     if run.state == FINISHED:
         fork = fork_command(run, ["key=value"])
-        msg = f"Run '{name}' of project '{run.project}' is finished; nothing is left to continue. A new run with changes, "
-        msg += f"and with its steps that do not depend on them: {fork}. {_offer(proj_path)}"
+        msg = (
+            f"Run '{name}' of project '{run.project}' is finished; nothing is left to continue. A new run with changes, "
+            f"and with its steps that do not depend on them: {fork}. {_offer(proj_path)}"
+        )
         raise ContinueError(msg.strip())
     if run.state == DAMAGED:
         msg = f"Run '{name}' of project '{run.project}' can't be continued: {run.error} {_offer(proj_path)}"
@@ -240,12 +242,17 @@ def apply_changes(stored: DictConfig, changes: Iterable[Difference]) -> None:
         if key in LOCATION_KEYS:
             continue
         if asked is MISSING:
-            parent, _, last = key.rpartition(".")
-            group = OmegaConf.select(stored, parent) if parent else stored
-            if isinstance(group, DictConfig):
-                group.pop(last, None)
+            _remove(stored, key)
         else:
             OmegaConf.update(stored, key, asked, force_add=True)
+
+
+def _remove(stored: DictConfig, key: str) -> None:
+    """Remove a key, and the groups that it leaves empty; one that shall stay, without keys, is a change of its own."""
+    parent, _, last = key.rpartition(".")
+    group = OmegaConf.select(stored, parent) if parent else stored
+    if isinstance(group, DictConfig) and group.pop(last, MISSING) is not MISSING and parent and not group:
+        _remove(stored, parent)
 
 
 def with_hydra(composed: DictConfig, stored: DictConfig) -> DictConfig:
