@@ -28,6 +28,7 @@ from mml.core.scripts.journal import (
     PathAnnounced,
     Planned,
     RunRecord,
+    Skipped,
     Started,
     Stopped,
     decode_line,
@@ -45,6 +46,8 @@ ALL: list[AnyEvent] = [
     PathAnnounced(time=4.0, path="p/x é", key="parameters", step=0),
     Done(time=5.0, step=0, seconds=1.25, tasks={"a": {"keep": 1}}, value=None, grown=[StepRecord("test", [None])]),
     Failed(time=6.0, step=1, error="boom\n", traceback="errors/1.txt"),
+    Failed(time=6.5, step=0, error="flaky", attempt=2, goes_on=True),
+    Skipped(time=6.7, step=1, needs=0),
     Stopped(time=7.0, step=None, signal="SIGTERM"),
     Finishing(time=8.0, value={"a": [1, "b"]}),
     Finished(time=9.0, seconds=1.25, value=0.5),
@@ -205,6 +208,26 @@ def test_appended_events_are_read_at_once(path: Path) -> None:
     journal.close()
 
 
+def test_events_after_those_that_are_known_are_read_alone(path: Path) -> None:
+    first, rest = write(path, *ALL[:2]), b"".join(encode_line(event) for event in ALL[2:])
+    path.write_bytes(first + rest)
+    assert read_events(path, len(first)) == (ALL[2:], len(first + rest))
+    assert read_events(path, len(first + rest)) == ([], len(first + rest))
+
+
+def test_torn_line_after_those_that_are_known_is_dropped(path: Path) -> None:
+    first = write(path, *ALL[:2])
+    path.write_bytes(first + encode_line(ALL[2])[:-3])
+    assert read_events(path, len(first)) == ([], len(first))
+
+
+def test_damage_after_what_is_known_is_an_error_that_names_where_it_looked(path: Path) -> None:
+    first = write(path, *ALL[:2])
+    path.write_bytes(first + b"{}\n" + encode_line(ALL[2]))
+    with pytest.raises(JournalError, match=rf"line 1 from byte {len(first)} on, is damaged"):
+        read_events(path, len(first))
+
+
 def test_append_after_a_torn_line_does_not_glue_to_it(path: Path) -> None:
     whole = write(path, *ALL[:2])
     for torn in (b"{", encode_line(ALL[2])[:-1], bytes(8), b"x" * 500):
@@ -323,6 +346,34 @@ def test_value_is_the_last_one_set(events: list[AnyEvent], value: Any) -> None:
     assert RunRecord(events).value == value
 
 
+def record(*events: AnyEvent) -> RunRecord:
+    return RunRecord(events)
+
+
+def test_failed_and_skipped_steps_are_those_of_the_last_process() -> None:
+    failed, skipped = Failed(time=1.0, step=0, error="no", goes_on=True), Skipped(time=1.0, step=1, needs=0)
+    told = record(ALL[0], ALL[1], failed, skipped)
+    assert (told.failed, told.skipped) == ({0: failed}, {1: skipped})
+    told.apply(ALL[0])
+    assert (told.failed, told.skipped) == ({}, {})
+
+
+def test_step_that_is_tried_again_has_not_failed() -> None:
+    failed = Failed(time=1.0, step=0, error="no", goes_on=True)
+    assert record(ALL[0], failed, Started(time=2.0, step=0)).failed == {}
+
+
+def test_failure_of_the_whole_run_is_that_of_no_step() -> None:
+    told = record(ALL[0], Failed(time=1.0, step=None, error="1 of 2 steps failed"))
+    assert told.failed == {}
+    assert told.ended_by is not None
+
+
+def test_failure_after_which_the_run_goes_on_is_not_its_end() -> None:
+    assert record(Failed(time=1.0, step=0, error="no", goes_on=True)).ended_by is None
+    assert record(Failed(time=1.0, step=0, error="no"), Stopped(time=2.0, step=0, signal="SIGINT")).ended_by is None
+
+
 def test_finished_run_stays_finished_whatever_comes_later() -> None:
     record = RunRecord([*ALL, Stopped(time=10.0, step=None, signal="SIGTERM")])
     assert record.finished
@@ -359,6 +410,16 @@ PLAN = Planned(time=1.0, steps=STEPS)
 )
 def test_paths_of_what_was_never_done_are_unfinished(events: list[AnyEvent], unfinished: list[str]) -> None:
     assert RunRecord(events).unfinished_paths() == unfinished
+
+
+def test_paths_of_an_attempt_are_those_that_no_finished_step_has() -> None:
+    told = record(
+        announced("a", 0), announced("b", 0), done(0), announced("a", 1), announced("c", 1), announced("c", 1)
+    )
+    assert told.paths_of_attempt(1) == ["c"]
+    assert told.paths_of_attempt(2) == []
+    told.apply(Started(time=1.0, step=1))
+    assert told.paths_of_attempt(1) == []
 
 
 def test_paths_of_the_hook_that_is_repeated_are_known_once_each() -> None:

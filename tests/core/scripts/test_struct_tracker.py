@@ -335,3 +335,63 @@ def test_recorded_file_is_attached_though_reuse_finds_nothing_any_more(source: P
 def test_a_change_that_no_run_can_have_recorded_is_damage(tracker: StructTracker, change: Any) -> None:
     with pytest.raises(JournalError, match="damaged in what it says of task 'a'"):
         tracker.replay({"a": change})
+
+
+# --- steps that fail
+
+
+def test_changes_of_a_step_that_failed_are_undone(tracker: StructTracker, fm: MMLFileManager, results: Path) -> None:
+    struct = tracker.get("a")
+    struct.paths["kept"] = results / "kept"
+    struct.models.append(model(results, performance=0.5))
+    tracker.begin_step()
+    struct.paths |= {"kept": results / "other", "new": results / "new"}
+    struct.models[0].performance = 9.0
+    struct.models.append(model(results, 1))
+    tracker.get("b").paths["new"] = results / "new"
+    tracker.abandon_step()
+    assert tracker.get("a") is struct
+    assert struct.paths == {"kept": results / "kept"}
+    assert [(found.fold, found.performance) for found in struct.models] == [(0, 0.5)]
+    assert tracker.get("b").paths == {}
+
+
+def test_step_after_one_that_failed_has_its_own_changes_alone(tracker: StructTracker, results: Path) -> None:
+    for number in range(2):
+        tracker.begin_step()
+        tracker.get("a").paths[f"step{number}"] = results / str(number)
+        if number == 0:
+            tracker.abandon_step()
+    assert tracker.end_step()["a"].paths == {"step1": "1"}
+
+
+@pytest.mark.parametrize("nonsense", [{"paths": None}, {"models": 3}, {"paths": {"a": 3}}, {"models": [None]}])
+def test_nonsense_that_a_step_left_is_undone_too(
+    tracker: StructTracker, results: Path, nonsense: dict[str, Any]
+) -> None:
+    tracker.begin_step()
+    struct = tracker.get("a")
+    for name, value in nonsense.items():
+        setattr(struct, name, value)
+    with pytest.raises((TypeError, AttributeError, ValueError)):
+        tracker.end_step()
+    tracker.abandon_step()
+    assert (struct.paths, struct.models) == ({}, [])
+    tracker.begin_step()
+    assert tracker.end_step() == {}
+
+
+def test_what_reuse_found_in_a_step_that_failed_is_recorded_with_the_next(fm: MMLFileManager, data: Path) -> None:
+    Toy(
+        toy_config(data.parent / "x", data_dir=str(data), out_dir=str(fm.results_root), task_list=["a"], mode__n=1)
+    ).run()
+    MMLFileManager.clear_instance()
+    again = MMLFileManager(data, fm.results_root / "second", reuse_cfg={"toy": "default"})
+    tracker = StructTracker(again)
+    tracker.begin_step()
+    tracker.get("a").paths["spoilt"] = data
+    tracker.abandon_step()
+    assert list(tracker.get("a").paths) == ["toy"]
+    tracker.begin_step()
+    tracker.get("a")
+    assert list(tracker.end_step()["a"].paths) == ["toy"]
