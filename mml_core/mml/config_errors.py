@@ -14,6 +14,7 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
 
 from mml.config_loading import MMLConfigLoader
 from mml.core.scripts.exceptions import MMLError, MMLMisconfigurationException, UnknownNameError
@@ -26,9 +27,21 @@ def explain(error: Exception, loader: MMLConfigLoader) -> MMLError | None:
     """Return an error of mml that says what is wrong with a config, None if the error is not about configs."""
     if isinstance(error, HydraException | OmegaConfBaseException):
         return own_cause(error) or _explained(error, loader)
-    if isinstance(error, ValueError) and _raised_by_hydra(error):
+    if isinstance(error, YAMLError):
+        return _bad_yaml(error)
+    if isinstance(error, UnicodeDecodeError) and _raised_in(error, "hydra.", "omegaconf."):
+        return MMLMisconfigurationException(f"A config file is no UTF-8 text: {error}. Save it as UTF-8.")
+    if isinstance(error, ValueError) and _raised_in(error, "hydra."):
         return _culprit(loader) or MMLMisconfigurationException(f"{error}. {_HELP}")
     return None
+
+
+def _bad_yaml(error: YAMLError) -> MMLError:
+    """Return the error for a config file that is no YAML, or holds Python objects, which no config may."""
+    mark = getattr(error, "problem_mark", None)
+    place = f"{mark.name}, line {mark.line + 1},".replace('"', "") if mark else "A config file"
+    fault = getattr(error, "problem", None) or str(error).partition("\n")[0]
+    return MMLMisconfigurationException(f"{place} can't be read as YAML: {fault}. Mend the file.")
 
 
 def _explained(error: HydraException | OmegaConfBaseException, loader: MMLConfigLoader) -> MMLError | None:
@@ -103,11 +116,18 @@ def _unknown_option(group: str, option: str, options: Iterable[str]) -> UnknownN
     return UnknownNameError(option, kind=f"option of '{group}'", known=options, fix=f"See `mml help {group}`.")
 
 
-def _raised_by_hydra(error: Exception) -> bool:
+def _raised_in(error: Exception, *packages: str) -> bool:
+    """Tell whether one of these packages raised an error, or met it while it read text."""
+    modules = [name for name in _modules(error) if name != "codecs"]
+    return bool(modules) and modules[-1].startswith(packages)
+
+
+def _modules(error: Exception) -> Iterator[str]:
+    """Yield the names of the modules that an error passed through, the one that raised it last."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    while trace is not None:
+        yield str(trace.tb_frame.f_globals.get("__name__"))
         trace = trace.tb_next
-    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("hydra.")
 
 
 def _culprit(loader: MMLConfigLoader) -> UnknownNameError | None:

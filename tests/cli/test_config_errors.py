@@ -6,6 +6,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from mml.config_errors import dotted_keys, explain, own_cause, unknown_key_error
 from mml.config_loading import CONFIG_NAME, MMLConfigLoader, make_hydra
@@ -163,3 +164,36 @@ def test_an_unknown_key_is_not_compared_with_hydras_own() -> None:
     error = unknown_key_error("swep", ["hydra.sweep", "seed"])
     assert isinstance(error, UnknownNameError)
     assert error.known == ["seed"]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (
+            b"x: !!python/object/apply:os.mkdir [owned]\n",
+            "evil.yaml, line 1, can't be read as YAML: could not determine",
+        ),
+        (b"a: [1\n", "evil.yaml, line 2, can't be read as YAML: expected ',' or ']'"),
+        (b"a: 1\na: 2\n", "found duplicate key a"),
+        (b"\0", "A config file can't be read as YAML: unacceptable character"),
+        (b"\xff\xfe\0", "A config file is no UTF-8 text: 'utf-8' codec can't decode byte 0xff"),
+    ],
+)
+def test_a_config_file_that_can_not_be_read_is_named_and_none_of_its_code_runs(
+    tmp_path: Path, data: bytes, said: str
+) -> None:
+    (tmp_path / "own" / "arch").mkdir(parents=True)
+    (tmp_path / "own" / "arch" / "evil.yaml").write_bytes(data)
+    loader = make_hydra(more=f"file://{tmp_path / 'own'}").config_loader
+    with pytest.raises((YAMLError, ValueError)) as caught:
+        loader.load_configuration(CONFIG_NAME, ["arch=evil"], RunMode.RUN)
+    explained = explain(caught.value, loader)
+    assert isinstance(explained, MMLMisconfigurationException)
+    assert said in str(explained)
+    assert not Path("owned").exists()
+
+
+def test_another_error_of_text_is_not_about_configs(loader: MMLConfigLoader) -> None:
+    with pytest.raises(UnicodeDecodeError) as caught:
+        b"\xff".decode()
+    assert explain(caught.value, loader) is None
