@@ -6,6 +6,7 @@ loss; the input that led to it is kept.
 
 import copy
 import json
+import logging
 import random
 import shutil
 import signal
@@ -428,6 +429,7 @@ def _through_cli(
 def run(options: Options) -> list[Row]:
     """Try task descriptions and journals."""
     points = options.points or (QUICK_POINTS if options.quick else POINTS)
+    logging.getLogger("mml").setLevel(logging.ERROR)  # warnings of thousands of inputs
     each = _EACH_OF_CLI_QUICK if options.quick else _EACH_OF_CLI
     server = ForkServer(light=True)
     try:

@@ -15,6 +15,8 @@ KINDS = {
 
 def activate() -> None:
     """Register everything."""
+    import mml_chaos.hostile_creator  # noqa: F401 # importing it registers
+
     add_config_search_path("pkg://mml_chaos.configs")
     for key, (path, numbered) in KINDS.items():
         MMLFileManager.add_assignment_path(None, key, path, numbered)
