@@ -136,8 +136,8 @@ def pick_run(name: str, proj_path: Path) -> RunInfo:
     if run.state == FINISHED:
         fork = fork_command(run, ["key=value"])
         msg = (
-            f"Run '{name}' of project '{run.project}' is finished; nothing is left to continue. A new run with changes, "
-            f"and with its steps that do not depend on them: {fork}. {_offer(proj_path)}"
+            f"Run '{name}' of project '{run.project}' is finished; nothing is left to continue. A new run, changed, "
+            f"with its steps that do not depend on the change: {fork}. {_offer(proj_path)}"
         )
         raise ContinueError(msg.strip())
     if run.state == DAMAGED:
