@@ -34,6 +34,8 @@ def imported(*args: str) -> set[str]:
         pytest.param(["--version"], id="--version"),
         pytest.param(["info"], id="info"),
         pytest.param(["clean"], id="clean"),
+        pytest.param(["runs"], id="runs"),
+        pytest.param(["status"], id="status"),
     ],
 )
 def test_a_command_that_answers_at_once_loads_nothing_heavy(args: list[str]) -> None:
@@ -52,6 +54,9 @@ def test_a_command_that_answers_at_once_loads_nothing_heavy(args: list[str]) -> 
         "mml.core.scripts.create_scheduler",
         "mml.core.scripts.factories",
         "mml.core.scripts.runs",
+        "mml.picker",
+        "mml.runs_gc",
+        "mml.status_view",
         "mml.report",
     ],
 )

@@ -9,8 +9,17 @@ import pytest
 
 from mml.core.scripts.exceptions import Interrupted
 from mml.core.scripts.run_lock import RunLock
-from mml.core.scripts.runs import latest_continuable, list_runs, project_runs, read_run, run_folders
-from tests.support.toy_scheduler import Toy, only_run, start_child, toy_config
+from mml.core.scripts.runs import (
+    all_runs,
+    is_running,
+    latest_continuable,
+    list_runs,
+    project_runs,
+    read_run,
+    run_folders,
+    started,
+)
+from tests.support.toy_scheduler import Toy, crowd, only_run, start_child, toy_config
 
 
 def toy(root: Path, trap: str | None = None, **changes: Any) -> Path:
@@ -144,3 +153,28 @@ def test_latest_run_that_waits_is_found_behind_newer_ones(tmp_path: Path) -> Non
     assert latest.path == waiting
     with RunLock(waiting):
         assert latest_continuable(tmp_path / "results" / "default") is None
+
+
+def test_a_run_that_wrote_nothing_has_the_age_of_its_name(tmp_path: Path) -> None:
+    for name in ("2026-01-02_00-00-00_toy", "2026-01-01_00-00-00_toy", "of_today"):
+        (tmp_path / "default" / "runs" / name).mkdir(parents=True)
+    found = [run.name for run in all_runs(tmp_path)]
+    assert [name for name in found if name != "of_today"] == ["2026-01-02_00-00-00_toy", "2026-01-01_00-00-00_toy"]
+    assert started(all_runs(tmp_path)[found.index("of_today")])[0] > 0
+
+
+def test_many_look_at_a_lock_at_once_and_none_is_taken_for_its_owner(tmp_path: Path) -> None:
+    folder = toy(tmp_path, "begin1:error")
+
+    def look(_: int) -> None:
+        assert [is_running(folder) for _ in range(300)] == [False] * 300
+
+    crowd(look, 4)
+
+
+def test_a_lock_is_held_for_those_who_look_by_a_process_that_works(tmp_path: Path) -> None:
+    folder = toy(tmp_path, "begin1:error")
+    with RunLock(folder):
+        assert is_running(folder)
+    assert not is_running(folder)
+    assert not is_running(tmp_path / "nowhere")
