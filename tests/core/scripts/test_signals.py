@@ -124,6 +124,47 @@ def test_sigint_after_another_signal_ends_the_process_at_once(first: str) -> Non
     assert (child.returncode, child.stdout) == (130, "still here\n")
 
 
+def test_block_inside_of_another_has_the_same_guard() -> None:
+    with guarded_signals() as outer, pytest.raises(Interrupted), guarded_signals() as inner:
+        assert inner is outer
+        send(signal.SIGTERM)
+    with guarded_signals() as later:
+        assert later is not outer
+        assert later.seen is None
+
+
+def test_sigint_after_the_inner_of_two_blocks_has_ended_with_a_signal_ends_the_process_at_once() -> None:
+    code = (
+        "import os, signal\n"
+        "from mml.core.scripts.exceptions import Interrupted\n"
+        "from mml.core.scripts.signals import guarded_signals\n"
+        "with guarded_signals():\n"
+        "    try:\n"
+        "        with guarded_signals():\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "    except Interrupted:\n"
+        "        print('saying goodbye', flush=True)\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        print('not here', flush=True)\n"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (child.returncode, child.stdout) == (130, "saying goodbye\n")
+
+
+def test_fork_of_a_guarded_process_has_a_guard_of_its_own() -> None:
+    code = (
+        "import os\n"
+        "from mml.core.scripts.signals import guarded_signals\n"
+        "with guarded_signals() as outer:\n"
+        "    if (child := os.fork()) == 0:\n"
+        "        with guarded_signals() as guard:\n"
+        "            os._exit(3 + (guard is outer))\n"
+        "    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (child.returncode, child.stdout) == (0, "3\n")
+
+
 def test_forked_child_lives_on_when_its_job_is_to_lose_the_machine() -> None:
     code = (
         "import os, signal\n"

@@ -28,13 +28,18 @@ class SignalGuard:
         self._seen: int | None = None
 
     @property
+    def own(self) -> bool:
+        """Whether this process has made the guard, not one that it is a fork of."""
+        return os.getpid() == self._pid
+
+    @property
     def seen(self) -> int | None:
         """The signal that asks the run to stop, None as long as there is none."""
         return self._seen
 
     def handle(self, signum: int, _frame: FrameType | None) -> None:
         """Be the handler of a signal."""
-        if os.getpid() != self._pid:
+        if not self.own:
             _handle_in_child(signum)
             return
         if self._seen is not None:
@@ -97,12 +102,13 @@ class SignalGuard:
 def guarded_signals() -> Iterator[SignalGuard]:
     """Install a guard for the block; outside of the main thread, where Python has no handlers, it does nothing.
 
-    The end of a terminal is none of a run's business that was told to ignore it, as by `nohup`.
+    A block inside of another has the same guard. The end of a terminal is none of a run's business that was told to
+    ignore it, as by `nohup`.
     """
-    guard = SignalGuard()
     if threading.current_thread() is not threading.main_thread():
-        yield guard
+        yield SignalGuard()
         return
+    guard = _outer_guard() or SignalGuard()
     wanted = [signum for signum in HANDLED if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN]
     before = {signum: signal.signal(signum, guard.handle) for signum in wanted}
     try:
@@ -111,6 +117,12 @@ def guarded_signals() -> Iterator[SignalGuard]:
         for signum, handler in before.items():
             # A handler that was not installed by Python can't be put back.
             signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+
+
+def _outer_guard() -> SignalGuard | None:
+    """Return the guard that this process has installed already."""
+    installed = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return installed if isinstance(installed, SignalGuard) and installed.own else None
 
 
 def _handle_in_child(signum: int) -> None:
