@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.harness import CHECKOUT, SITE
+from chaos.launchers import CHECKOUT, SITE
 from chaos.watcher import VARIABLE, Plan
 
 EVERY_KIND = """

@@ -62,6 +62,16 @@ def test_a_task_is_nowhere_to_be_seen_until_it_is_published(tasks: Path) -> None
     assert left(tasks) == []
 
 
+@pytest.mark.parametrize("name", ["task.json", "images.jsonl"])
+def test_what_it_was_killed_in_writing_does_not_get_into_the_task(tasks: Path, name: str) -> None:
+    bench = Workbench(tasks, "pets")
+    with bench.locked():
+        folder = bench.begin("run-1")
+        (folder / f".{name}.abcdefgh.tmp").touch()
+        (folder / "image.tmp").touch()
+        assert [path.name for path in bench.begin("run-1").iterdir()] == ["image.tmp"]
+
+
 def test_what_a_run_left_is_there_when_it_begins_again(tasks: Path) -> None:
     bench = Workbench(tasks, "birds")
     with bench.locked():

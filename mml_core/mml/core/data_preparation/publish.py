@@ -10,11 +10,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mml.core.data_loading.cleanup import remove
+from mml.core.data_loading.task_description import DESCRIPTION_FILE
 from mml.core.data_preparation.disk import disk_errors
 from mml.core.data_preparation.image_store import RECORDS_FILE
 from mml.core.scripts.exceptions import MMLMisconfigurationException, RunLockedError
 from mml.core.scripts.run_lock import LOCK_FILE, RunLock, read_owner
-from mml.core.scripts.utils import fsync_folder
+from mml.core.scripts.utils import fsync_folder, unfinished_writes
 
 CREATING_FOLDER = ".creating"
 # In a published task: the token of the run that made it.
@@ -62,10 +63,13 @@ class Workbench:
             lock.release()
 
     def begin(self, token: str) -> Path:
-        """Return the folder for the parts of the task, with all that an earlier attempt of the run left in it."""
+        """Return the folder for the parts of the task, with all that an earlier attempt of the run completed in it."""
         folder = self.folder / token
         with disk_errors(folder):
             folder.mkdir(exist_ok=True)
+            for name in (DESCRIPTION_FILE, RECORDS_FILE):
+                for left in unfinished_writes(folder / name):
+                    left.unlink()
         return folder
 
     def leftovers(self, token: str) -> list[Path]:
