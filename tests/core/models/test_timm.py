@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -166,6 +167,21 @@ def test_weights_fetched_from_elsewhere_are_taken_without_a_network(
     torch.save(state, file)
     model = build("legacy_seresnet18", pretrained=True)
     torch.testing.assert_close(model.state_dict()["backbone.0.layer0.bn1.weight"], state["layer0.bn1.weight"])
+
+
+@pytest.mark.parametrize("data", [b"cposix\nmkdir\n(Vowned\ntR.", b"", b"noise"])
+def test_fetched_files_that_are_no_weights_alone_are_refused_and_their_code_never_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    source = timm.get_pretrained_cfg("legacy_seresnet18")
+    assert source is not None
+    file = tmp_path / "torch" / "hub" / "checkpoints" / source.url.rpartition("/")[2]
+    file.parent.mkdir(parents=True)
+    file.write_bytes(data)
+    with pytest.raises(MMLError, match=re.escape(f"The fetched weights {file} can't be read")):
+        build("legacy_seresnet18", pretrained=True)
+    assert not Path("owned").exists()
 
 
 def test_a_checkpoint_in_timms_names_is_taken(tmp_path: Path) -> None:

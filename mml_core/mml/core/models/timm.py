@@ -154,7 +154,12 @@ def _cached_file(source: Any) -> Path | None:
 def _read_state(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return load_weights(path)
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # Damaged bytes make torch raise nearly anything, and code in the place of weights an error of pickle.
+        msg = f"The fetched weights {path} can't be read: they are damaged, or no weights alone. Remove the file."
+        raise MMLError(msg) from error
     return state
 
 
