@@ -14,7 +14,7 @@ from chaos.table import Options, Row
 WORDS = ["noop", "task=[ants,bees]", "reuse.clean_up.noop_scrap=true", "logging.progress=false"]
 # Of a fresh process per command, which takes two seconds; of kills during a continuation; of signals.
 FRESH, TWICE, SIGNALS = 12, 150, 60
-QUICK = 8
+QUICK = 5
 
 
 def run(options: Options) -> list[Row]:

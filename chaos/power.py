@@ -16,7 +16,7 @@ from chaos.training import TASK, TRAINING
 from mml.core.scripts.journal import JOURNAL_FILE
 
 # Events at which the power is cut: of anything in haste, of creations, trainings and each continuation.
-QUICK, CREATION, TRAINED, CONTINUED = 6, 60, 24, 30
+QUICK, CREATION, TRAINED, CONTINUED = 4, 60, 24, 30
 CONTINUATIONS = 6
 MODELS = {
     STRICT: "only what POSIX promises is left",
