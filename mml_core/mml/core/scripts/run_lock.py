@@ -12,6 +12,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from mml.core.scripts.exceptions import RunLockedError
+from mml.core.scripts.lock_probe import probe
 from mml.core.scripts.redaction import redacted
 from mml.core.scripts.run_files import LOCK_FILE as LOCK_FILE
 
@@ -74,6 +75,8 @@ def is_held(folder: Path) -> bool:
     path = folder / LOCK_FILE
     if not path.exists():
         return False
+    if (held := probe(path)) is not None:
+        return held
     lock = FileLock(path, blocking=False)
     try:
         lock.acquire()

@@ -1,7 +1,5 @@
 """Which runs there are and what became of them, told from their journals and locks alone."""
 
-import errno
-import fcntl
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -9,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mml.core.scripts.lock_probe import probe
 from mml.core.scripts.run_digest import CRASHED as CRASHED
 from mml.core.scripts.run_digest import FAILED as FAILED
 from mml.core.scripts.run_digest import FINISHED as FINISHED
@@ -22,7 +21,6 @@ RUNNING, DAMAGED = "running", "damaged"
 STATES = (RUNNING, INTERRUPTED, CRASHED, FAILED, FINISHED, DAMAGED)
 CONTINUABLE = (INTERRUPTED, CRASHED, FAILED)
 _NOT_STARTED = "The run was killed before it had written its config; its folder can be removed."
-_HELD_BY_ANOTHER = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK)
 
 
 class RunInfo(NamedTuple):
@@ -114,25 +112,13 @@ def info_of(state: str, run: FoundRun, results_root: Path) -> RunInfo:
 
 
 def is_running(folder: Path) -> bool:
-    """Tell whether a living process works on a run folder. Leaves the folder as it is.
-
-    Takes the lock for a moment, shared, so that those who look don't disturb one another.
-    """
-    try:
-        handle = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _HELD_BY_ANOTHER:
-            return True
+    """Tell whether a living process works on a run folder. Leaves the folder as it is."""
+    held = probe(folder / LOCK_FILE)
+    if held is None:
         from mml.core.scripts.run_lock import is_held  # knows the ways of file systems without locks
 
         return is_held(folder)
-    finally:
-        os.close(handle)
-    return False
+    return held
 
 
 def run_folders(proj_path: Path) -> list[Path]:
