@@ -44,7 +44,7 @@ def outcome(root: Path) -> dict[str, bytes]:
     names = {str(root).encode(): b"<root>"} | {
         run.name.encode(): b"<run %d>" % i for i, run in enumerate(runs, start=1)
     }
-    abandoned = {run for run in root.glob("results/*/runs/*") if run not in runs}
+    abandoned = {run for run in root.glob("results/*/runs/*") if run.is_dir() and run not in runs}
     found = {}
     for path in _paths(root, abandoned):
         content = _curves(path.parent) if path.name == _CURVES else _content(path)

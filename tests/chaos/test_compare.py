@@ -82,6 +82,7 @@ def test_place_name_and_times_of_a_run_are_no_difference(one: Path, two: Path) -
         lambda root: (root / "results" / "p" / "MODELS" / ".model.json.abcdefgh.tmp").touch(),
         lambda root: (root / "results" / "p" / "MODELS" / ".claims" / "model.json").write_text("some other run\n"),
         lambda root: (root / "results" / "p" / "empty").mkdir(),
+        lambda root: (root / "results" / "p" / "runs" / "labels.json").write_text("{}"),
         lambda root: (root / "data" / "link").symlink_to("tasks"),
         lambda root: (root / "data" / "tasks" / "pets" / ".creation").write_text("2027-12-31_another_run-zz"),
         lambda root: shutil.rmtree(root / "data" / "tasks"),
