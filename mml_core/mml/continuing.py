@@ -194,14 +194,18 @@ def _compare(compose: Compose, run: RunInfo, asked: list[str]) -> tuple[DictConf
         if not others or not _composes(compose, asked):
             raise
         raise ContinueError(refusal(run.name, others)) from None
-    changes = changed_leaves(base, composed)
-    refused = [change for change in changes if not is_where(change.key)]
-    options = differences(plain(base.hydra.runtime.choices), plain(composed.hydra.runtime.choices))
-    if refused := by_option(refused, [option for option in options if _counts(option.key, refused, base)]):
-        same_mode = all(change.key.partition(".")[0] != "mode" or "." in change.key for change in refused)
+    if refused := _refused(base, composed):
+        same_mode = all(change.key != "mode" for change in refused)
         raise ContinueError(refusal(run.name, refused, fork_command(run, asked) if same_mode else ""))
     # With what was asked for also changes what refers to it.
     return composed, differences(plain(base, resolve=True), plain(composed, resolve=True))
+
+
+def _refused(base: DictConfig, composed: DictConfig) -> list[Difference]:
+    """Return the changes that would make another run of it, those of a group whose option changes as that option."""
+    refused = [change for change in changed_leaves(base, composed) if not is_where(change.key)]
+    options = differences(plain(base.hydra.runtime.choices), plain(composed.hydra.runtime.choices))
+    return by_option(refused, [option for option in options if _counts(option.key, refused, base)])
 
 
 def changed_leaves(base: DictConfig, other: DictConfig) -> list[Difference]:

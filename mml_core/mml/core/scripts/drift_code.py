@@ -39,6 +39,8 @@ _SOURCES = (
 _UNREADABLE = b"unreadable"
 _PATIENCE = 5.0  # seconds that git may take, e.g. on a network file system
 _SHOWN_DIGITS = 12
+# Of git's report: the commit, and what begins the line of a file that was changed, renamed, merged or added.
+_HEAD, _CHANGES = "# branch.oid ", ("1 ", "2 ", "u ", "? ")
 _COMMIT = re.compile(r", commit [0-9a-f]+( with changes)?")
 
 
@@ -135,14 +137,19 @@ def _commit(places: Sequence[Path]) -> str:
     if any({"site-packages", "dist-packages"} & {*place.parts} for place in places):
         return ""
     resolved = [place.resolve() for place in places]
-    root = next((parent for parent in (resolved[0], *resolved[0].parents) if (parent / ".git").exists()), None)
+    root = next((folder for folder in (resolved[0], *resolved[0].parents) if (folder / ".git").exists()), None)
     if root is None:
         return ""
     lines = _git_status(root, [place.relative_to(root).as_posix() for place in resolved if place.is_relative_to(root)])
-    heads = [line.rpartition(" ")[2] for line in lines if line.startswith("# branch.oid ")]
-    if not heads or not re.fullmatch("[0-9a-f]{40,64}", heads[0]) or _is_ignored(resolved[0], root, lines):
+    return "" if _is_ignored(resolved[0], root, lines) else _commit_text(lines)
+
+
+def _commit_text(lines: Sequence[str]) -> str:
+    """Return what there is to say of the commit, told by `git status --porcelain=v2 --branch`."""
+    heads = [line.removeprefix(_HEAD) for line in lines if line.startswith(_HEAD)]
+    if not heads or not re.fullmatch("[0-9a-f]{40,64}", heads[0]):
         return ""
-    changed = " with changes" if any(line[:2] in ("1 ", "2 ", "u ", "? ") for line in lines) else ""
+    changed = " with changes" if any(line.startswith(_CHANGES) for line in lines) else ""
     return f", commit {heads[0][:_SHOWN_DIGITS]}{changed}"
 
 
