@@ -101,7 +101,7 @@ class FreshProcess:
         self, world: World, words: Sequence[str], plan: watcher.Plan | None = None, after: float | None = None
     ) -> Ended:
         """Run `mml <words>`, and send SIGKILL `after` seconds."""
-        env = _environment(world.env)
+        env = environment(world.env)
         if plan is not None:
             env[watcher.VARIABLE] = json.dumps(plan._asdict())
         with world.output.open("ab") as output:
@@ -136,7 +136,7 @@ class ForkServer:
     def __init__(self, *, light: bool = False) -> None:
         self._server = subprocess.Popen(
             [sys.executable, "-m", "chaos.fork_server", *(["--light"] if light else [])],
-            env=_environment({}),
+            env=environment({}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -213,7 +213,7 @@ class Launchers:
             self._idle.put(launcher)
 
 
-def _environment(more: Mapping[str, str]) -> dict[str, str]:
+def environment(more: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of a child: those of this process, without its settings of mml, one thread, the plugin."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MML_", "HYDRA_", "COVERAGE_"))}
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -5,6 +5,7 @@ An audit hook sees opens, renames, removes and the like before they happen; a fe
 """
 
 import builtins
+import errno
 import io
 import itertools
 import json
@@ -34,6 +35,8 @@ _AUDITED: dict[str, tuple[tuple[int, int | None], ...]] = {
 # Functions whose first argument is a descriptor that they write to.
 _WRITERS = ("write", "writev", "pwrite", "sendfile")
 _SYNCS = ("fsync", "fdatasync")
+# What a full disk still does.
+_TAKE_NO_SPACE = ("opened", "remove", "rmdir", "rename", "chmod", "chown", "utime", "truncate", "fsync", "fdatasync")
 
 
 class Plan(NamedTuple):
@@ -45,6 +48,7 @@ class Plan(NamedTuple):
         signum: the signal.
         note: file that gets a line per event, `""` for none.
         record: folder for a recording of all that was written and made durable, `""` for none.
+        error: number of the error that the system gives from event `kill_at` on, in place of the signal; 0 for none.
     """
 
     folders: list[str]
@@ -52,6 +56,7 @@ class Plan(NamedTuple):
     signum: int = signal.SIGKILL
     note: str = ""
     record: str = ""
+    error: int = 0
 
 
 class Observer(Protocol):
@@ -85,12 +90,25 @@ class _Watch:
                 _real["write"](self.note, f"{event} {' '.join(paths)}\n".encode(errors="backslashreplace"))
             if self.observer is not None:
                 self.observer.before(event, paths)
-            if number == self.plan.kill_at:
+            if self.plan.error and number >= (self.plan.kill_at or 1):
+                _refuse(self.plan.error, event, paths)
+            elif number == self.plan.kill_at:
                 os.kill(self.pid, self.plan.signum)
 
     def inside(self, path: str) -> bool:
         """Tell whether a path is watched."""
         return path.startswith(self.folders)
+
+
+def _refuse(error: int, event: str, paths: list[str]) -> None:
+    """Raise what the system raises when a disk is full (only what takes space fails), read-only or broken.
+
+    Raises:
+        OSError: the event is not possible any more.
+    """
+    spared = _TAKE_NO_SPACE if error == errno.ENOSPC else ("opened",)  # which has happened already
+    if event not in spared:
+        raise OSError(error, os.strerror(error), paths[0])
 
 
 _watch: _Watch | None = None
