@@ -43,18 +43,15 @@ def _small(options: Options, name: str, words: list[str], data: Path | None) -> 
     folder = options.folder / name.replace(" ", "_")
     draw = random.Random(f"{options.seed} {name}")
     whole = World.make(folder / "whole", data)
-
-    states = [_task(whole.root), _task(data.parent) if data else {}]
-
-    def half_there(world: World) -> list[str]:
-        """Look whether the task is whole, or what it was before, whatever the moment of the kill."""
-        return (
-            [] if _task(world.root) in states else ["data/tasks/pets: neither the new task nor what was there before"]
-        )
-
     with Launchers(_light) as servers:
         with servers.one() as server:
             events = undisturbed(server, whole, words)
+        states = [_task(whole.root), _task(data.parent) if data else {}]
+
+        def half_there(world: World) -> list[str]:
+            """Look whether the task is whole, or what it was before, whatever the moment of the kill."""
+            return [] if _task(world.root) in states else ["data/tasks/pets: neither new nor old"]
+
         points = sample(draw, len(events), QUICK if options.quick else len(events))
         pool = Pool(servers, folder, whole, words, data, between=half_there)
         verdicts = pool.disturb(name, {f"{k}": [Disturbance(k)] for k in points})
