@@ -1,5 +1,6 @@
 """How a command ends for the user: what is said about an error, last the command that continues, and the exit code."""
 
+import errno
 import os
 import signal
 import sys
@@ -10,6 +11,15 @@ from mml.core.scripts.exceptions import (
     MMLMisconfigurationException,
     RunLockedError,
     StepsFailedError,
+)
+
+# Errors that are no fault of any code: numbers, and what to do.
+_DISK_FIXES = (
+    ((errno.ENOSPC, errno.EDQUOT), "Make room: mml clean shows what mml itself can remove."),
+    ((errno.EFBIG,), "Raise the limit on the size of files (ulimit -f unlimited)."),
+    ((errno.EROFS,), "Mount the disk writable, or choose another folder with out_dir=<folder> or data_dir=<folder>."),
+    ((errno.EIO,), "The disk, or the way to it, is broken: look at the system's log."),
+    ((errno.EMFILE, errno.ENFILE), "Too many files are open: raise the limit with ulimit -n 4096."),
 )
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -53,11 +63,22 @@ def describe(error: BaseException) -> str:
         return f"Error: {error.headline}"
     if isinstance(error, MMLError):
         return "\n".join([f"Error: {error}", *getattr(error, "__notes__", [])])
+    if isinstance(error, OSError) and (said := _disk_text(error)):
+        return "\n".join([f"Error: {said}", *getattr(error, "__notes__", [])])
     if hasattr(error, "traceback_file"):
         return "\n".join([f"Error: {type(error).__name__}: {error}", *getattr(error, "__notes__", [])])
     import traceback
 
     return "".join(traceback.format_exception(error)).rstrip()
+
+
+def _disk_text(error: OSError) -> str:
+    """Return what to say about an error of a disk, which needs no traceback; empty for another error."""
+    fix = next((fix for numbers, fix in _DISK_FIXES if error.errno in numbers), "")
+    if not fix:
+        return ""
+    place = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror or error}{place}. {fix}"
 
 
 def exit_code(error: BaseException) -> int:

@@ -1,3 +1,5 @@
+import errno
+import os
 import signal
 from pathlib import Path
 
@@ -79,3 +81,24 @@ def test_an_error_of_mml_has_no_traceback_but_its_notes() -> None:
     error.add_note("more of it")
     assert describe(failed(error)) == "Error: what, and the fix.\nmore of it"
     assert describe(KeyboardInterrupt()) == "Interrupted (SIGINT)."
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "Error: No space left on device (/r/x). Make room: mml clean shows"),
+        (errno.EFBIG, "Error: File too large (/r/x). Raise the limit"),
+        (errno.EROFS, "Error: Read-only file system (/r/x). Mount the disk writable, or choose another folder"),
+        (errno.EIO, "Error: Input/output error (/r/x). The disk, or the way to it, is broken"),
+        (errno.EMFILE, "Error: Too many open files (/r/x). Too many files are open: raise the limit with ulimit -n"),
+    ],
+)
+def test_an_error_of_the_disk_is_told_with_a_way_out_and_no_traceback(number: int, said: str) -> None:
+    text = describe(failed(OSError(number, os.strerror(number), "/r/x")))
+    assert text.startswith(said)
+    assert "Traceback" not in text
+    assert describe(OSError(number, os.strerror(number))).startswith(said.partition(" (")[0])
+
+
+def test_another_error_of_the_system_brings_its_traceback() -> None:
+    assert "Traceback" in describe(failed(OSError(errno.ENOTCONN, "Not connected")))

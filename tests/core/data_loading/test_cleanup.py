@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from mml.core.data_loading import claims
 from mml.core.data_loading.cleanup import (
     KindFile,
+    claimed_since,
     find_kind_files,
     find_leftovers,
     remove,
@@ -186,3 +188,18 @@ def test_a_wish_that_is_neither_true_nor_false_is_refused(value: object) -> None
 
 def test_a_kind_that_is_not_decided_on_stays() -> None:
     assert wanted_kinds({"plots": None}, TEMPLATES) == []
+
+
+def test_what_a_run_claimed_since_a_moment_is_found(tmp_path: Path) -> None:
+    for folder, name, owner, age in [
+        ("A/x", "new_0001.txt", "mine", 0),
+        ("A", "old_0001.txt", "mine", 1000),
+        ("A", "other_0001.txt", "others", 0),
+        ("runs/r", "run.txt", "mine", 0),
+    ]:
+        mark = tmp_path / folder / claims.CLAIMS_FOLDER / name
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.write_text(owner)
+        os.utime(mark, (10_000 - age, 10_000 - age))
+    assert list(claimed_since(tmp_path, "mine", 9_999)) == [tmp_path / "A" / "x" / "new_0001.txt"]
+    assert len(list(claimed_since(tmp_path, "mine", 0))) == 2

@@ -470,3 +470,18 @@ def test_what_no_run_can_have_recorded_is_damage_even_with_a_checksum(fields: di
 def test_odd_names_are_no_damage(path: str) -> None:
     event = PathAnnounced(time=1.0, path=path, key="x")
     assert decode_line(encode_line(event).rstrip(b"\n")) == event
+
+
+def test_a_journal_closes_on_a_disk_that_can_not_flush_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    handle = journal._handle
+    monkeypatch.setattr(os, "fsync", broken)
+    journal.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(handle)

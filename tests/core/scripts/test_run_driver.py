@@ -868,3 +868,19 @@ def test_finished_run_says_so_with_its_steps_and_where_they_are_recorded(
     *_, line = capsys.readouterr().out.splitlines()
     assert line.startswith(f"Run {only_run(root).name} is finished: 3 steps in ")
     assert line.endswith(str(only_run(root)))
+
+
+def test_a_file_whose_line_of_the_journal_is_lost_is_no_obstacle(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_task(root / "data", "pets", per_class=1)
+    child = start_child(toy_config(root, task_list=["pets"], mode__trap="half1:SIGKILL"))
+    child.communicate()
+    path = only_run(root) / journal.JOURNAL_FILE
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert b"toy_0002.txt" in lines[-1]
+    path.write_bytes(b"".join(lines[:-1]))
+    MMLFileManager.clear_instance()
+    with caplog.at_level("WARNING"):
+        Toy(toy_config(root, task_list=["pets"], **{"continue": only_run(root).name})).run()
+    names = sorted(file.name for file in (root / "results" / "default" / "TOY" / "pets").glob("*.txt"))
+    assert names == ["toy_0001.txt", "toy_0002.txt", "toy_0003.txt"]
+    assert "is in no line of the journal" in caplog.text

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,6 +57,21 @@ def find_leftovers(templates: Iterable[PathTemplate], proj_path: Path) -> Iterat
             beside = unfinished_writes(target) if any_unfinished else []
             alone = [] if target.name in written else [target]
             yield from (found for path in [*beside, *alone] if (found := kinds.describe(path, target)))
+
+
+def claimed_since(proj_path: Path, owner: str, since: float) -> Iterator[Path]:
+    """Yield the paths that a run claimed from a moment on.
+
+    Args:
+        proj_path: the project's folder.
+        owner: name of the run.
+        since: seconds since the epoch; claims of before are not even opened.
+    """
+    for folder, _ in _walk(proj_path):
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder / CLAIMS_FOLDER) as claims:
+            for claim in claims:
+                if claim.stat().st_mtime >= since and claim_owner(folder / claim.name) == owner:
+                    yield folder / claim.name
 
 
 def wanted_kinds(config: Mapping[str, Any], templates: Mapping[str, PathTemplate]) -> list[str]:

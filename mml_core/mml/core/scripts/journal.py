@@ -8,6 +8,7 @@ import errno
 import os
 import zlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -229,9 +230,11 @@ class Journal:
             raise
 
     def close(self) -> None:
-        """Make everything durable and close the file. Closing twice does nothing."""
+        """Make everything durable, as far as the disk still can, and close the file. Closing twice does nothing."""
         if self._handle >= 0:
-            os.fsync(self._handle)
+            # What has to last was made durable line by line; an error here would only hide the one that ends the run.
+            with suppress(OSError):
+                os.fsync(self._handle)
             os.close(self._handle)
             self._handle = -1
 

@@ -10,6 +10,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from mml.core.data_loading.cleanup import claimed_since
 from mml.core.scripts.drift_takeover import take_over, tell_differences
 from mml.core.scripts.drift_watch import data_digests, tell_reused
 from mml.core.scripts.exceptions import ContinueError, Interrupted, PlanError, StepsFailedError
@@ -35,6 +36,9 @@ from mml.runners.base import Runner
 from mml.runners.serial import SerialRunner
 
 logger = logging.getLogger(__name__)
+
+# Seconds by which time stamps of files may be behind the clock.
+_CLOCK_STEP = 2.0
 
 
 class RunCourse:
@@ -116,6 +120,18 @@ class RunCourse:
             scheduler.structs.replay(done.tasks)
         for text in record.unfinished_paths():
             scheduler.fm.remove_half_written(scheduler.fm.roots.to_path(text))
+        self._remove_unrecorded()
+
+    def _remove_unrecorded(self) -> None:
+        """Remove what this run made after the end of its journal, which a bad disk may have lost."""
+        fm, record = self._scheduler.fm, self._record
+        if record.last is None:
+            return
+        known = {fm.roots.to_path(event.path) for events in record.announced.values() for event in events}
+        for path in list(claimed_since(fm.proj_path, self._book.folder.name, record.last.time - _CLOCK_STEP)):
+            if path not in known:
+                logger.warning("%s is in no line of the journal: its last ones are lost. It is removed.", path)
+                fm.remove_half_written(path)
 
     def _prepare(self) -> None:
         """Call the hooks before the first step; repeated, they get the paths that they got before."""
