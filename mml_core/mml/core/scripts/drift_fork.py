@@ -97,8 +97,8 @@ class Takeover:
             return Verdict(step, None, reason)
         try:
             done = self._carried(step, length)
-        except CannotTransferError:
-            return Verdict(step, None, "altered what steps made that are not taken over")
+        except CannotTransferError as error:
+            return Verdict(step, None, str(error) or "altered what steps made that are not taken over")
         self._note(step, done, length)
         return Verdict(step, done)
 
@@ -201,7 +201,8 @@ class Takeover:
         after = [needed - first + length if needed >= first else new_of.get(needed) for needed in record.after]
         known = [position for position in after if position is not None]
         if len(known) < len(after):
-            raise CannotTransferError
+            msg = "added steps that need others, which this run does not have"
+            raise CannotTransferError(msg)
         return msgspec.structs.replace(record, after=sorted(known))
 
     def _note(self, step: Step, done: Done, length: int) -> None:
