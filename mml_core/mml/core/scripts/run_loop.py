@@ -3,7 +3,6 @@
 import logging
 import time
 import traceback
-from itertools import count
 from pathlib import Path
 
 from mml.core.scripts.exceptions import StepAccount
@@ -72,7 +71,9 @@ class RunLoop:
             OSError: the journal can't be written.
             Interrupted: a signal came, also while waiting for the next attempt.
         """
-        for attempt in count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             self._begin(step, attempt)
             try:
                 outcome = self._runner.submit(step, self._execute)
@@ -87,7 +88,6 @@ class RunLoop:
             if not again:
                 return None
             self._book.guard.pause(self._policy.pause_after(attempt))
-        raise AssertionError  # nothing ends the counting
 
     def _begin(self, step: Step, attempt: int) -> None:
         self._book.step, self._book.attempt = step.position, attempt
