@@ -180,6 +180,15 @@ def test_a_short_loader_that_started_over_goes_on_in_that_pass() -> None:
     assert [list(other), list(other)] == [passes[1][2:], passes[2]]
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loader_that_was_started_without_being_used_begins_at_the_beginning(workers: int) -> None:
+    loader, expected = make_loader(workers), epochs_of(make_loader(), 0, 1)[0]
+    started = iter(loader)
+    loader.batch_sampler.sampler.set_epoch(0)
+    assert list(loader) == expected
+    del started
+
+
 def test_a_batch_keeps_its_key_on_the_way_to_a_worker() -> None:
     batch = BatchIndex([3, 1], (1, 2, 3))
     copy = pickle.loads(pickle.dumps(batch))

@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 
 from mml.core.data_loading.lightning_datamodule import MultiTaskDataModule
 from mml.core.data_loading.task_struct import TaskStruct
 from mml.core.models import progress_callback
 from mml.core.models.progress_callback import LightningProgress, batch_length, metrics_text
+from mml.core.models.resuming import KeepGoing
 from mml.core.scripts.progress import RunProgress
 from mml.core.scripts.progress_views import ProgressTask, View
+from tests.support.plain_training import plain_trainer
 from tests.support.tasks import data_config, make_struct
 
 pytestmark = [
@@ -119,6 +121,36 @@ def test_epochs_hold_the_batches_of_training_and_validation(datamodule: MultiTas
         ("validate", "1/1", 1),
     ]
     assert set(record.closed_bars) == set(record.opened_bars)
+
+
+class Crash(BaseException):
+    """Stands for the end of a process."""
+
+
+class CrashAt(Callback):
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
+        if trainer.global_step == self.batch:
+            raise Crash
+
+
+def test_an_epoch_that_goes_on_shows_what_was_done_before(datamodule: MultiTaskDataModule, tmp_path: Path) -> None:
+    with pytest.raises(Crash):
+        plain_trainer(tmp_path, [CrashAt(6)], KeepGoing(tmp_path, 0, None)).fit(Model(), datamodule=datamodule)
+    progress, record = recorded()
+    keeper = KeepGoing(tmp_path, 0, None)
+    keeper.look()
+    trainer = plain_trainer(tmp_path, [LightningProgress(progress)], keeper)
+    trainer.fit(Model(), datamodule=datamodule)
+    assert record.states() == [
+        ("epoch", "3/3", 0),
+        ("train", "3/3", 1),  # its last batch alone was trained here
+        ("validate", "1/1", 1),
+        ("train", "3/3", 1),
+        ("validate", "1/1", 1),
+    ]
 
 
 def test_a_line_tells_the_metrics_of_its_own_epoch_and_the_speed(datamodule: MultiTaskDataModule) -> None:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -63,3 +65,18 @@ def test_a_tally_keeps_no_graph() -> None:
     tally.add(weight * 2, 1)
     tally.add_hits(torch.eye(2) * weight, torch.tensor([0, 1]))
     assert not any(value.requires_grad for value in (*tally._losses, *tally._hits))
+
+
+@pytest.mark.parametrize("batches", [0, 3])
+def test_counting_goes_on_where_it_was(batches: int, tmp_path: Path) -> None:
+    whole, part, rest = Tally(), Tally(), Tally()
+    for number in range(6):
+        logits, target = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+        loss = torch.nn.functional.cross_entropy(logits, target)
+        for tally in (whole, part) if number < batches else (whole, rest):
+            if tally is rest and number == batches:
+                torch.save(part.state_dict(), tmp_path / "tally.ckpt")
+                rest.load_state_dict(torch.load(tmp_path / "tally.ckpt", weights_only=True), torch.device("cpu"))
+            tally.add(loss, 4)
+            tally.add_hits(logits, target)
+    assert rest.means() == whole.means()

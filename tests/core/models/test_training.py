@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import OmegaConf
 
 from mml.core.models.callbacks import MetricHistory
-from mml.core.models.training import build_callbacks, build_trainer, keep_best, tensorboard_logger
+from mml.core.models.training import build_callbacks, build_trainer, checkpoint_minutes, keep_best, tensorboard_logger
 from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
 from tests.support.training import train_config
 
@@ -144,12 +144,8 @@ def test_only_averaged_weights_need_whole_checkpoints(tmp_path: Path) -> None:
 def test_the_best_epoch_is_kept_in_a_file_with_its_number(tmp_path: Path) -> None:
     keeper = keep_best("val/loss", "min", tmp_path / "best.ckpt", [])
     assert isinstance(keeper, ModelCheckpoint)
-    assert (keeper.dirpath, keeper.filename, keeper.monitor, keeper.mode) == (
-        str(tmp_path),
-        "best_{epoch}",
-        "val/loss",
-        "min",
-    )
+    assert (keeper.dirpath, keeper.filename) == (str(tmp_path), "best_{epoch}")
+    assert (keeper.monitor, keeper.mode) == ("val/loss", "min")
 
 
 def test_tensorboard_writes_below_the_run_folder_when_wanted(tmp_path: Path) -> None:
@@ -173,3 +169,14 @@ def test_tensorboard_does_not_show_what_an_interrupted_training_left(tmp_path: P
     tensorboard_logger(OmegaConf.create({"logging": {"tensorboard": True}}), tmp_path, "digits_fold_0")
     assert not left.exists()
     assert other.exists()
+
+
+@pytest.mark.parametrize(("given", "minutes"), [("5", 5.0), ("0", 0.0), ("0.5", 0.5), ("null", None)])
+def test_minutes_between_checkpoints_are_read(tmp_path: Path, given: str, minutes: float | None) -> None:
+    assert checkpoint_minutes(train_config(tmp_path, f"trainer.checkpoint_minutes={given}")) == minutes
+
+
+@pytest.mark.parametrize("given", ["-1", "often", "true", "inf", "[5]"])
+def test_minutes_that_make_no_sense_are_refused(tmp_path: Path, given: str) -> None:
+    with pytest.raises(MMLMisconfigurationException, match=r"trainer\.checkpoint_minutes=.* number of minutes"):
+        checkpoint_minutes(train_config(tmp_path, f"trainer.checkpoint_minutes={given}"))

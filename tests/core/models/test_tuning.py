@@ -1,8 +1,10 @@
+import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mml.core.models.tuning import FOUND
 from mml.core.scripts import factories
 from mml.core.scripts.exceptions import MMLError
 from mml.core.scripts.progress import RunProgress
@@ -78,3 +80,40 @@ def test_both_are_found(tmp_path: Path) -> None:
 def test_too_few_steps_to_find_a_rate_are_told(tmp_path: Path) -> None:
     with pytest.raises(MMLError, match=r"No learning rate was found.*tune\.lr_steps"):
         tuned(tmp_path, "tune=lr", "tune.lr_steps=5")
+
+
+def kept(root: Path, *overrides: str) -> tuple[dict[str, Any], Any, Any]:
+    """Tune with a trainer that keeps what it finds in `root/training`."""
+    cfg = train_config(root, "task=stripes", "tune=both", "tune.lr_steps=30", "tune.max_batch_size=16", *overrides)
+    fm = file_manager(root)
+    struct = fm.load_struct("stripes")
+    seed_everything(7)
+    model, data = factories.create_model(cfg, [struct]), factories.create_datamodule(cfg, [struct], 0, 7)
+    progress = RunProgress(enabled=False)
+    trainer = factories.create_trainer(cfg, fm=fm, progress=progress, seed=7, folder=root / "training")
+    return factories.lightning_tune(cfg, trainer, model, data), model, data
+
+
+def test_what_was_found_before_an_interruption_is_not_searched_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    found, model, data = kept(tmp_path)
+    before = state(model)
+    assert "not repeated" not in caplog.text
+    again, model, data = kept(tmp_path)
+    assert again == found == {"batch_size": data.batch_size, "lr": model.lr}
+    assert state(model) == before
+    assert "not repeated" in caplog.text
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"lr": 0.1}', b'{"lr": "x", "batch_size": 8}'])
+def test_damaged_findings_are_searched_again(tmp_path: Path, damage: bytes) -> None:
+    found, _, _ = kept(tmp_path)
+    (tmp_path / "training" / FOUND).write_bytes(damage)
+    assert kept(tmp_path)[0] == found
+
+
+def test_tuning_takes_no_checkpoints(tmp_path: Path) -> None:
+    kept(tmp_path, "trainer.checkpoint_minutes=0")
+    assert [path.name for path in (tmp_path / "training").iterdir()] == [FOUND]

@@ -125,8 +125,16 @@ class PositionedLoader(DataLoader[Any]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._position = (0, 0)
+        self._loaded = False
 
     def __iter__(self) -> Any:
+        sampler = self.batch_sampler.sampler
+        if not self._loaded:
+            # Workers are ahead, and a loader may be started without being used: what was handed out alone counts.
+            epoch, batches = self._position
+            taken = batches if epoch == sampler.epoch else 0
+            sampler.begin_at(sampler.epoch, passes=-(-taken // len(self)), start=0)
+        self._loaded = False
         return _Counted(super().__iter__(), self._count)
 
     def state_dict(self) -> dict[str, int]:
@@ -143,6 +151,7 @@ class PositionedLoader(DataLoader[Any]):
         sampler = self.batch_sampler.sampler
         start = sampler.sample_num if done == len(self) else done * self.batch_sampler.batch_size
         sampler.begin_at(epoch, passes, start)
+        self._loaded = True
 
     def _count(self) -> None:
         epoch, batches = self._position

@@ -28,10 +28,10 @@ class EpochAveraging(WeightAveraging):
     """
 
     def __init__(self, start: float = 0.75, lr: float | None = None) -> None:
-        if isinstance(start, bool) or not isinstance(start, int | float) or not 0 <= start <= 1:
+        if not _is_number(start) or not 0 <= start <= 1:
             msg = f"start={start} has to be a share of the training, from 0.0 to 1.0."
             raise MMLMisconfigurationException(msg)
-        if lr is not None and (isinstance(lr, bool) or not isinstance(lr, int | float) or not 0 < lr < math.inf):
+        if lr is not None and not (_is_number(lr) and 0 < lr < math.inf):
             msg = f"lr={lr} has to be a learning rate above 0, or null."
             raise MMLMisconfigurationException(msg)
         super().__init__(avg_fn=self._average)
@@ -72,3 +72,7 @@ class EpochAveraging(WeightAveraging):
         """Return the new average; `averaged` counts earlier epochs, also those that only were copied."""
         earlier = int(averaged) - self._first
         return weight if earlier <= 0 else average + (weight - average) / (earlier + 1)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -32,6 +32,7 @@ class LightningProgress(Callback):
         self._bar: ProgressTask | None = None
         self._epoch = 0
         self._images = 0
+        self._earlier = 0  # batches of this epoch that were trained before an interruption
         self._seconds = 0.0
         self._started = 0.0
         self._due = 0.0
@@ -41,12 +42,14 @@ class LightningProgress(Callback):
         total = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs > 0 else None
         self._epochs = self._fit.enter_context(self._progress.task("epoch", total, unit=""))
         self._epochs.completed = trainer.current_epoch
+        epochs = trainer.fit_loop.epoch_progress.current
+        if epochs.started > epochs.processed:  # goes on in the midst of an epoch, whose start is not told again
+            self._begin_epoch(trainer, trainer.fit_loop.epoch_loop.batch_progress.current.ready)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tell what the last epoch brought, and show the bar of this one's batches."""
         self._finish_epoch(trainer)
-        self._epoch, self._images, self._started = trainer.current_epoch, 0, monotonic()
-        self._open("train", trainer.num_training_batches)
+        self._begin_epoch(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -109,8 +112,17 @@ class LightningProgress(Callback):
         """Take all bars away."""
         self._close()
 
+    def _begin_epoch(self, trainer: Trainer, batches: int = 0) -> None:
+        """Show the bar of an epoch of which some batches were trained before an interruption."""
+        self._epoch, self._images, self._started = trainer.current_epoch, 0, monotonic()
+        self._open("train", trainer.num_training_batches)
+        self._earlier = batches
+        if self._bar is not None:
+            self._bar.completed = batches
+
     def _open(self, description: str, total: float) -> None:
         self._batches.close()
+        self._earlier = 0
         end = None if math.isinf(total) else total
         self._bar = self._batches.enter_context(self._progress.task(description, end, unit="images"))
 
@@ -125,7 +137,7 @@ class LightningProgress(Callback):
         """Take note of a batch and of the images so far; return the time."""
         if self._bar is not None:
             self._bar.completed = batch_idx + 1
-            self._bar.scale = images / (batch_idx + 1)
+            self._bar.scale = images / max(batch_idx + 1 - self._earlier, 1)
         return monotonic()
 
     def _finish_epoch(self, trainer: Trainer) -> None:

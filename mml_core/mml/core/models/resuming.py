@@ -62,8 +62,8 @@ class KeepGoing(Callback):
         self._able = not any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks)
         if stage == "fit" and self.active and not self._able:
             logger.warning(
-                "A training with Lightning's StochasticWeightAveraging can't go on in its midst: interrupted, it starts "
-                "anew. callbacks=swa averages weights, too, and can."
+                "A training with Lightning's StochasticWeightAveraging can't go on in its midst: interrupted, it "
+                "starts anew. callbacks=swa averages weights, too, and can."
             )
 
     def look(self) -> None:
@@ -242,10 +242,10 @@ def _begin_behind(trainer: lightning.Trainer, data_fetcher: Any, states: list[di
 
 def _skip(trainer: lightning.Trainer, data_fetcher: Any, batches: int) -> None:
     """Read and drop the batches that were trained already, for loaders that can only begin at the beginning."""
-    if trainer.current_epoch > 0:
-        for callback in trainer.callbacks:  # type: ignore[attr-defined] # set by a connector
-            if isinstance(callback, EpochSeed):
-                callback.seed_epoch(trainer.current_epoch)
+    for callback in trainer.callbacks:  # type: ignore[attr-defined] # set by a connector
+        if isinstance(callback, EpochSeed):
+            callback.seed_epoch(trainer.current_epoch)
+    if trainer.current_epoch > 0:  # the iterator of the first epoch is older than its seed
         iter(data_fetcher)
     for _ in range(batches):
         next(data_fetcher.iterator)

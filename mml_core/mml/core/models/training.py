@@ -13,6 +13,7 @@ from typing import Any
 import lightning
 import torch
 from hydra.utils import instantiate
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
@@ -32,6 +33,8 @@ _ANSWERED = (
     r"Checkpoint directory .* exists and is not empty",
     r"You defined a `validation_step` but have no `val_dataloader`",
     r"`LightningModule.configure_optimizers` returned `None`",
+    r"The `srun` command is available on your system but is not used",
+    r"You're resuming from a checkpoint that ended before the epoch ended",
 )
 
 CHECKPOINT_MINUTES = "checkpoint_minutes"
@@ -107,7 +110,8 @@ def build_trainer(
             trainer = Trainer(
                 **settings,
                 callbacks=[*callbacks, keeper] if keeper else list(callbacks),
-                plugins=keeper.io if keeper else None,
+                # One process on one device, also in a job of Slurm, whose tasks and signals are not Lightning's to handle.
+                plugins=[LightningEnvironment(), *([keeper.io] if keeper else [])],
                 logger=logger or False,
                 default_root_dir=root,
                 enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),

@@ -69,12 +69,10 @@ def restore(trainer: lightning.Trainer, state: Mapping[str, Any]) -> None:
 def random_state() -> dict[str, Any]:
     """Return the states of the global generators of Python, NumPy and torch, of every GPU, too."""
     numpy: Any = np.random.get_state(legacy=False)
+    key = torch.from_numpy(numpy["state"]["key"].astype(np.int64))
     found = {
         "python": random.getstate(),
-        "numpy": {
-            **numpy,
-            "state": {**numpy["state"], "key": torch.from_numpy(numpy["state"]["key"].astype(np.int64))},
-        },
+        "numpy": {**numpy, "state": {**numpy["state"], "key": key}},
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available():
