@@ -125,7 +125,10 @@ def _zeros(world: World, name: str, size: int) -> None:
     """Write an archive with a file of zeros, a thousand times smaller than that."""
     path = _archive(world, name)
     if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("cat/0.png", "w", force_zip64=True) as entry:
+        with (
+            zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file,
+            file.open("cat/0.png", "w", force_zip64=True) as entry,
+        ):
             for _ in range(size // _MEBI):
                 entry.write(bytes(_MEBI))
         return

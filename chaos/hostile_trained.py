@@ -87,7 +87,8 @@ def _journal(world: World, event: dict[str, Any]) -> None:
 
 def _victim(world: World, event: dict[str, Any], path: str) -> None:
     """Announce a path that a run has not made, as if it were the half-written file of a killed step."""
-    _journal(world, event | {"path": path.format(root=world.root, run=one(world.results, "*_train/journal.jsonl").parent.name)})
+    run = one(world.results, "*_train/journal.jsonl").parent.name
+    _journal(world, event | {"path": path.format(root=world.root, run=run)})
 
 
 def cases(owned: str) -> list[tuple[str, Callable[[World], object], Sequence[str], bool]]:
