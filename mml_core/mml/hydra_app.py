@@ -21,7 +21,7 @@ from mml.core.scripts.plugins import broken_plugins, load_plugins
 from mml.core.scripts.signals import guarded_signals
 from mml.forking import FORK, find_fork
 from mml.outcome import tell
-from mml.requeued import find_requeued
+from mml.requeued import find_continued, find_requeued
 from mml.sweeping import Jobs
 
 VERBS = ("help", CONTINUE, "runs", "status", "doctor")
@@ -38,6 +38,11 @@ def run_words(words: Sequence[str]) -> None:
         MMLMisconfigurationException: what the words ask for can't be done.
         Exception: whatever the run raises.
     """
+    if continued := find_continued(words):
+        tell(continued.said)
+        if continued.done:
+            return None
+        words = continued.words
     flags = parse_flags(words)
     load_env()
     if flags.shell_completion:

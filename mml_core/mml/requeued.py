@@ -1,15 +1,17 @@
 """A command of a job that Slurm has started again: it goes on with the run that it had begun, or is done already."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mml.continuing import CONTINUE, with_hydra
+from mml.continuing import CONTINUE, FORK_FLAG, with_hydra
+from mml.core.scripts.environment import absolute_path, results_location
 from mml.core.scripts.run_folder import read_stored
 from mml.core.scripts.runs import FINISHED, RunInfo, read_run
-from mml.core.scripts.slurm import current_job, own_run
+from mml.core.scripts.slurm import SlurmJob, current_job, own_run
 
 
 class Requeued(NamedTuple):
@@ -36,6 +38,44 @@ class Requeued(NamedTuple):
         return self.run.return_value
 
 
+class ContinuedAgain(NamedTuple):
+    """What `mml continue` does in a job that was started again.
+
+    Attributes:
+        words: that continue the run which the same words had continued before.
+        done: whether nothing is left to do.
+        said: what to tell the user.
+    """
+
+    words: list[str]
+    done: bool
+    said: str
+
+
+def find_continued(words: Sequence[str]) -> ContinuedAgain | None:
+    """Return what `mml continue ...` means in a job that was started again; None outside of such, or without a run.
+
+    Args:
+        words: of the command line.
+    """
+    job = current_job()
+    if job is None or not job.restart or words[:1] != [CONTINUE] or FORK_FLAG in words:
+        return None
+    given = next((word.partition("=")[2].strip("'\"") for word in words if word.startswith("out_dir=")), None)
+    root = absolute_path(given) if given else results_location().path
+    for project in sorted(root.iterdir()) if root.is_dir() else ():
+        if folder := own_run(project, job, None):
+            run = read_run(folder)
+            again = [CONTINUE, f"{project.name}/{run.name}", *(word for word in words[1:] if "=" in word)]
+            return ContinuedAgain(again, run.state == FINISHED, _said(job, run))
+    return None
+
+
+def _said(job: SlurmJob, run: RunInfo) -> str:
+    what = "had finished before" if run.state == FINISHED else "goes on"
+    return f"Slurm has started job {job.name} again: run {run.name} {what}."
+
+
 def find_requeued(cfg: DictConfig) -> Requeued | None:
     """Return what to go on with instead of a new run; None outside of jobs, in new ones, and for what they began not.
 
@@ -55,5 +95,4 @@ def find_requeued(cfg: DictConfig) -> Requeued | None:
     run = read_run(folder)
     stored = read_stored(folder)
     stored.update({"proj": cfg.proj, "out_dir": cfg.out_dir, CONTINUE: run.name})
-    what = "had finished before" if run.state == FINISHED else "goes on"
-    return Requeued(run, with_hydra(cfg, stored), f"Slurm has started job {job.name} again: run {run.name} {what}.")
+    return Requeued(run, with_hydra(cfg, stored), _said(job, run))

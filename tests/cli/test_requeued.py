@@ -164,6 +164,38 @@ def test_command_that_names_the_run_to_continue_means_it(
     assert len(states(tmp_path)) == 1
 
 
+def test_run_continued_in_a_job_is_continued_again_or_done(
+    toy: Mml, tmp_path: Path, called: Path, restart: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID")
+    for proj in ("a", "b"):
+        assert toy("toy", "mode.trap=begin1:error", f"proj={proj}").code == 1
+    first, second = (project_runs(tmp_path / "results" / proj)[0] for proj in ("a", "b"))
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    words = ("continue", first.name, "proj=a", f"out_dir={tmp_path / 'results'}")
+    monkeypatch.setattr(sys, "argv", ["mml", *words])
+    assert toy(*words).code == 1
+    stored = first.path / "config.yaml"
+    stored.write_text(stored.read_text().replace("begin1:error", "null"))
+    restart(1)
+    said = toy(*words)
+    assert (said.code, states(tmp_path, "a"), states(tmp_path, "b")) == (0, ["finished"], ["failed"])
+    assert f"Slurm has started job 12 again: run {first.name} goes on." in said.err
+    restart(2)
+    said = toy(*words)
+    assert (said.code, said.err) == (0, f"Slurm has started job 12 again: run {first.name} had finished before.\n")
+    monkeypatch.setattr(sys, "argv", ["mml", "continue", second.name, "proj=b"])
+    assert toy("continue", second.name, "proj=b").code == 1
+
+
+def test_continue_outside_of_restarted_jobs_means_what_it_says(
+    toy: Mml, tmp_path: Path, called: Path, restart: Callable[[int], None]
+) -> None:
+    assert toy("continue", "nothing").code == 2
+    restart(1)
+    assert toy("continue", "nothing").code == 2
+
+
 def test_signal_while_the_plan_is_made_queues_the_job_again(
     toy: Mml, tmp_path: Path, called: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,16 +84,16 @@ def mark(folder: Path, job: SlurmJob, overrides: Sequence[str]) -> bool:
     return True
 
 
-def own_run(proj_path: Path, job: SlurmJob, overrides: Sequence[str]) -> Path | None:
+def own_run(proj_path: Path, job: SlurmJob, overrides: Sequence[str] | None) -> Path | None:
     """Return the run that this very command began before its job was started again, and mark it; None if there is none.
 
     Args:
         proj_path: folder of the project.
         job: that of this process.
-        overrides: those of the command.
+        overrides: those of the command; None when its words alone count.
     """
     for folder in _runs_of(proj_path, job, overrides) if job.restart else ():
-        if (folder / CONFIG_FILE).exists() and mark(folder, job, overrides):
+        if (folder / CONFIG_FILE).exists() and mark(folder, job, overrides or ()):
             return folder
     return None
 
@@ -114,13 +114,14 @@ def requeue(job: SlurmJob) -> str | None:
     return None if done.returncode == 0 else (done.stderr or done.stdout).strip() or f"exit code {done.returncode}"
 
 
-def _runs_of(proj_path: Path, job: SlurmJob, overrides: Sequence[str]) -> list[Path]:
+def _runs_of(proj_path: Path, job: SlurmJob, overrides: Sequence[str] | None) -> list[Path]:
     """Return the runs of earlier starts of a job that were begun with this command, in the order of their beginning."""
     first: dict[Path, float] = {}
     for path in (proj_path / RUNS_FOLDER).glob(f"*/{JOBS_FOLDER}/{job.stem}.*.json"):
         restart = path.name.split(".")[-2]
         found = _read(path) if restart.isdigit() and int(restart) < job.restart else None
-        if found is not None and (found.command, found.overrides) == (_words(), redacted(overrides)):
+        wanted = None if overrides is None else redacted(overrides)
+        if found is not None and found.command == _words() and wanted in (None, found.overrides):
             folder = path.parent.parent
             first[folder] = min(found.time, first.get(folder, found.time))
     return sorted(first, key=lambda folder: (first[folder], folder.name))
