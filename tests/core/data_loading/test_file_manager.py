@@ -88,6 +88,15 @@ def test_relative_folders_count_from_where_the_manager_was_made(
     assert (fm.data_path, fm.proj_path) == (tmp_path / "data", tmp_path / "results" / "new")
 
 
+def test_a_file_is_of_the_run_that_made_it(fm: MMLFileManager, tmp_path: Path) -> None:
+    fm.open_run(tmp_path / "one")
+    path = write(fm, "fims", task_name="pets")
+    assert fm.owns(path)
+    fm.open_run(tmp_path / "two")
+    assert not fm.owns(path)
+    assert not fm.owns(tmp_path / "nothing")
+
+
 def test_download_folder_is_made(fm: MMLFileManager, tmp_path: Path) -> None:
     for _ in range(2):
         assert fm.get_download_path("pets") == tmp_path / "data" / "downloads" / "pets"

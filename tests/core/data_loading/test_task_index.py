@@ -93,6 +93,18 @@ def test_only_the_name_of_a_task_is_one(tmp_path: Path, name: str, expected: boo
     assert TaskIndex(tmp_path).has(name) is expected
 
 
+def test_the_digest_of_a_task_follows_every_byte_of_its_description(tmp_path: Path) -> None:
+    path = add(tmp_path, "a", description="one")
+    before = TaskIndex(tmp_path).digest("a")
+    assert len(before) == 16
+    headers(tmp_path)  # from the cache
+    assert TaskIndex(tmp_path).digest("a") == before
+    path.write_text(path.read_text() + "\n")
+    assert TaskIndex(tmp_path).digest("a") != before
+    with pytest.raises(UnknownNameError):
+        TaskIndex(tmp_path).digest("b")
+
+
 def test_header_and_counts_of_a_task(tmp_path: Path) -> None:
     sample = {Modality.IMAGE: "1.png"}
     add(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mml.config_loading import compose
 from mml.core.data_loading.task_description import TaskDescription, load_description
@@ -22,6 +22,7 @@ from mml.core.scripts.exceptions import (
     TaskNameError,
     UnknownNameError,
 )
+from mml.core.scripts.journal import Done, read_events
 from mml.testing import SchedulerContract
 from tests.conftest import MmlCli
 from tests.core.data_preparation.make_sources import class_folders, idx_folder, write_image
@@ -212,6 +213,38 @@ def test_an_existing_task_is_refused_before_a_run_begins(create: Create, source:
         create("task=pets", f"mode.source={source}").run()
     assert len(runs_of(tmp_path)) == 1
     assert (tmp_path / "data/tasks/pets/task.json").stat() == before
+
+
+def fork(create: Create, run: str, *overrides: str) -> list[bool]:
+    """Fork a run; return for each step of the new one whether it was taken over."""
+    scheduler = create(*overrides)
+    OmegaConf.update(scheduler.cfg, "fork", f"default/{run}")
+    scheduler.run()
+    folder = max((scheduler.fm.proj_path / "runs").iterdir(), key=lambda path: path.stat().st_ctime_ns)
+    events, _ = read_events(folder / "journal.jsonl")
+    done = {event.step: bool(event.source) for event in events if isinstance(event, Done)}
+    return [done[position] for position in sorted(done)]
+
+
+def test_a_fork_takes_over_the_tasks_that_are_there(create: Create, source: Path, tmp_path: Path) -> None:
+    create("task=pets", f"mode.source={source}").run()
+    (run,) = runs_of(tmp_path)
+    before = (tmp_path / "data/tasks/pets/task.json").stat()
+    assert fork(create, run, "task=pets", f"mode.source={source}") == [True, True]
+    assert (tmp_path / "data/tasks/pets/task.json").stat() == before
+    shutil.rmtree(tmp_path / "data/tasks/pets")
+    assert fork(create, run, "task=pets", f"mode.source={source}") == [True, False]
+    assert task_of(tmp_path).name == "pets"
+
+
+def test_a_fork_with_other_settings_creates_the_task_if_it_may(create: Create, source: Path, tmp_path: Path) -> None:
+    create("task=pets", f"mode.source={source}").run()
+    (run,) = runs_of(tmp_path)
+    with pytest.raises(MMLMisconfigurationException, match=r"exists already.*mode\.overwrite=true"):
+        fork(create, run, "task=pets", f"mode.source={source}", "mode.folds=3")
+    again = fork(create, run, "task=pets", f"mode.source={source}", "mode.folds=3", "mode.overwrite=true")
+    assert again == [False, False]
+    assert len(task_of(tmp_path).train_folds) == 3
 
 
 def test_an_existing_task_is_replaced_when_told(create: Create, source: Path, tmp_path: Path) -> None:

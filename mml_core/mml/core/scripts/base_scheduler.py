@@ -185,6 +185,17 @@ class AbstractBaseScheduler(ABC):
         """
         return None
 
+    def step_fault(self, command: str, params: Sequence[Any]) -> str:  # noqa: ARG002 # for subclasses
+        """Return why a step that another run has done can't be taken over, e.g. `its table is gone`; empty if it can.
+
+        For a subclass to override whose steps make more than files of task structs, which are looked after anyway.
+
+        Args:
+            command: name of a method that is a step.
+            params: its arguments.
+        """
+        return ""
+
     def begin_step(self, step: Step) -> None:
         """Prepare for a step: take down its position, and derive its seed from the run's seed and the step alone."""
         self.step_seed, self.step_position = step_seed(self.seed, step.key), step.position
@@ -193,8 +204,7 @@ class AbstractBaseScheduler(ABC):
 
     def step_recorded(self, step: Step) -> None:
         """Be called when a step is done and recorded for good, to remove what only its continuation would need."""
-        if self._trainings is not None:
-            self._trainings.remove()
+        TrainingFolders(self.fm.temp_path, step.key).remove()
         self._trainings = None
 
     def get_struct(self, task_name: str) -> TaskStruct:

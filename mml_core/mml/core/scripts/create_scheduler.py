@@ -65,6 +65,12 @@ class CreateScheduler(AbstractBaseScheduler):
         """Return the keys that a command depends on; of a subclass, which may use others, nothing is known."""
         return ("mode", "~mode.subroutines") if type(self) is CreateScheduler else None
 
+    def step_fault(self, command: str, params: Sequence[Any]) -> str:
+        """Return why a step that another run has done can't be taken over: its task is gone, or is another by now."""
+        if command != "create" or Workbench(self.fm.task_index.folder, params[0]).is_published(params[1]):
+            return ""
+        return f"created a task {params[0]} that is gone"
+
     def prepare(self, task_name: str) -> None:
         """Plan to create a task in a folder that no other run knows."""
         token = f"{self.fm.temp_path.parent.name}-{uuid.uuid4().hex[:8]}"

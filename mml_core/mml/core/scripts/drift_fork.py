@@ -50,12 +50,14 @@ class NewRun(NamedTuple):
         config: its own.
         step_config: command -> dotted keys and groups that its result depends on, None for all.
         unusable: files, as portable paths -> why a step that made them can't be taken over, empty if it can.
+        fault: command and params -> why a step can't be taken over for a reason of its scheduler, empty if it can.
     """
 
     record: RunRecord
     config: Mapping[str, Any]
     step_config: Callable[[str], Sequence[str] | None]
     unusable: Callable[[Iterable[str]], str]
+    fault: Callable[[str, Sequence[Any]], str] = lambda *_: ""
 
 
 class Verdict(NamedTuple):
@@ -145,12 +147,12 @@ class Takeover:
                 return f"depends on what reuse found for {task}, which is something else now"
         return "" if then.reused == now.reused else "depends on what reuse found, which is something else now"
 
-    def _files(self, _: Step, old: int) -> str:
+    def _files(self, step: Step, old: int) -> str:
         found: set[str] = set()
         for task, change in self._old.record.done[old].tasks.items():
             before = self._before[old][task]
             found |= files_of(before, applied(before, change))
-        return self._new.unusable(sorted(found))
+        return self._new.unusable(sorted(found)) or self._new.fault(step.record.command, step.params)
 
     def _value(self, step: Step, old: int) -> str:
         done = self._old.record.done[old]

@@ -88,7 +88,7 @@ def take_over(scheduler: Scheduler, book: RunBook) -> list[Step]:
     record = RunRecord(events)
     old = OldRun(name, RunRecord(read_events(source / JOURNAL_FILE)[0]), _config(source))
     files = _Files(scheduler.fm)
-    new = NewRun(record, plain_config(scheduler.cfg), scheduler.step_config, files.fault)
+    new = NewRun(record, plain_config(scheduler.cfg), scheduler.step_config, files.fault, scheduler.step_fault)
     verdicts, fresh = _decided(scheduler, old, new)
     for number, done in enumerate(fresh, start=1):
         # One flush for all: what a power cut takes is taken over again.

@@ -33,9 +33,9 @@ _MOST_BYTES = 16_000_000
 
 
 def data_digests(scheduler: Scheduler) -> dict[str, str]:
-    """Return task -> digest of its description, for all tasks of a run that are there."""
+    """Return task -> digest of its description, for all tasks of a run; of tasks that it makes itself there is none."""
     index = scheduler.fm.task_index
-    return {name: index.digest(name) for name in scheduler.task_list if index.has(name)}
+    return {name: index.digest(name) for name in scheduler.task_list} if scheduler.needs_tasks else {}
 
 
 def tell_drift(scheduler: Scheduler, folder: Path, record: RunRecord, now: Opened) -> None:

@@ -4,7 +4,7 @@ import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 from omegaconf import DictConfig
@@ -39,6 +39,7 @@ class Scheduler(Protocol):
     step_seed: int
     seconds: float
     continue_status: bool
+    needs_tasks: ClassVar[bool]
 
     def begin_step(self, step: Step) -> None:
         """Prepare for a step."""
@@ -48,6 +49,10 @@ class Scheduler(Protocol):
 
     def step_config(self, command: str) -> Sequence[str] | None:
         """Return the keys of the config that the result of a command depends on, None for all."""
+        ...
+
+    def step_fault(self, command: str, params: Sequence[Any]) -> str:
+        """Return why a step that another run has done can't be taken over, empty if it can."""
         ...
 
     def steps_from(self, position: int) -> list[Step]:
