@@ -69,9 +69,8 @@ def claimed_since(proj_path: Path, owner: str, since: float) -> Iterator[Path]:
     """
     for folder, _ in _walk(proj_path):
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder / CLAIMS_FOLDER) as claims:
-            for claim in claims:
-                if claim.stat().st_mtime >= since and claim_owner(folder / claim.name) == owner:
-                    yield folder / claim.name
+            young = [folder / claim.name for claim in claims if claim.stat().st_mtime >= since]
+            yield from (path for path in young if claim_owner(path) == owner)
 
 
 def wanted_kinds(config: Mapping[str, Any], templates: Mapping[str, PathTemplate]) -> list[str]:

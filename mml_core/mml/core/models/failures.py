@@ -46,9 +46,10 @@ def explained_misfit(checkpoint: str) -> Iterator[None]:
     except (RuntimeError, KeyError, ValueError) as error:
         if not any("checkpoint_connector" in frame.filename for frame in traceback.extract_tb(error.__traceback__)):
             raise
+        said = " ".join(str(error).split())
         msg = (
             f"The training can't go on from its checkpoint {checkpoint}, because model, optimizer or callbacks are not "
-            f"those it was started with: {' '.join(str(error).split())} Go back to the code and packages of the start, or remove the folder "
+            f"those it was started with: {said} Go back to the code and packages of the start, or remove the folder "
             f"{Path(checkpoint).parent} to train this model anew."
         )
         raise MMLError(msg) from error

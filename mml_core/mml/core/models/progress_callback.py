@@ -42,7 +42,7 @@ class LightningProgress(Callback):
         total = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs > 0 else None
         self._epochs = self._fit.enter_context(self._progress.task("epoch", total, unit=""))
         self._epochs.completed = trainer.current_epoch
-        epochs = trainer.fit_loop.epoch_progress.current
+        epochs: Any = trainer.fit_loop.epoch_progress.current
         if epochs.started > epochs.processed:  # goes on in the midst of an epoch, whose start is not told again
             self._begin_epoch(trainer, trainer.fit_loop.epoch_loop.batch_progress.current.ready)
 

@@ -13,7 +13,7 @@ from typing import Any
 import lightning
 import torch
 from hydra.utils import instantiate
-from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
@@ -24,6 +24,7 @@ from mml.core.models.failures import explained_failures, explained_misfit
 from mml.core.models.kinds import direction
 from mml.core.models.resuming import EpochLoop, KeepGoing
 from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
+from mml.core.scripts.utils import as_list
 
 # Advice of Lightning and torch that mml's defaults and displays answer already: patterns of how it starts.
 _ANSWERED = (
@@ -97,21 +98,16 @@ def build_trainer(
     Raises:
         MMLMisconfigurationException: a key or a value that Lightning or this machine does not know.
     """
-    settings: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment] # a mapping
-    checkpoint_minutes(cfg)
-    settings.pop(CHECKPOINT_MINUTES, None)
-    _check_keys(settings)
-    _check_numbers(settings)
-    if not OmegaConf.select(cfg, "sys.allow_gpu", default=True):
-        settings["accelerator"] = "cpu"
+    settings = _settings(cfg)
+    # One process on one device, in a job of Slurm, too: its tasks and signals aren't Lightning's to handle.
+    plugins = [LightningEnvironment(), *([keeper.io] if keeper else []), *as_list(settings.pop("plugins", None))]
     _silence()
     try:
         with explained_failures():
             trainer = Trainer(
                 **settings,
                 callbacks=[*callbacks, keeper] if keeper else list(callbacks),
-                # One process on one device, also in a job of Slurm, whose tasks and signals are not Lightning's to handle.
-                plugins=[LightningEnvironment(), *([keeper.io] if keeper else [])],
+                plugins=plugins,
                 logger=logger or False,
                 default_root_dir=root,
                 enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
@@ -212,6 +208,18 @@ def tensorboard_logger(cfg: DictConfig, folder: Path | None, name: str, step: in
     if step is None:
         shutil.rmtree(folder / "tensorboard" / name, ignore_errors=True)  # curves of an interrupted training
     return TensorBoardLogger(save_dir=folder, name="tensorboard", version=name, purge_step=step)
+
+
+def _settings(cfg: DictConfig) -> dict[str, Any]:
+    """Return the arguments for Lightning's trainer, once they are known to be some."""
+    settings: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment] # a mapping
+    checkpoint_minutes(cfg)
+    settings.pop(CHECKPOINT_MINUTES, None)
+    _check_keys(settings)
+    _check_numbers(settings)
+    if not OmegaConf.select(cfg, "sys.allow_gpu", default=True):
+        settings["accelerator"] = "cpu"
+    return settings
 
 
 def _check_keys(settings: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from mml.core.data_loading.lightning_datamodule import MultiTaskDataModule
     from mml.core.models.lightning_single_frame import SingleFrameLightningModule
+    from mml.core.models.resuming import KeepGoing
     from mml.core.models.training import Trainer
 
 
@@ -53,20 +54,15 @@ def create_trainer(  # noqa: PLR0913 # the public way to a trainer; all but the 
     from mml.core.models import training
     from mml.core.models.callbacks import EpochSeed, MetricHistory
     from mml.core.models.progress_callback import LightningProgress
-    from mml.core.models.resuming import KeepGoing
 
     name = name or f"training_{seed}"
     watched = monitor or OmegaConf.select(cfg, "mode.monitor", default=None)
-    wanted = OmegaConf.select(cfg, "mode.direction", default="auto")
-    improving = direction(watched or "val/loss") if wanted == "auto" else str(wanted)
+    improving = _improving(cfg, watched or "val/loss")
     callbacks = training.build_callbacks(cfg.get("callbacks"), watched or "val/loss", improving)
-    keeper = KeepGoing(folder, training.checkpoint_minutes(cfg), guard) if folder else None
-    if keeper:
-        keeper.look()
     if watched and OmegaConf.select(cfg, "mode.keep", default="best") != "last":
-        path = folder / "best.ckpt" if folder else _best_path(fm, name)
-        callbacks.append(training.keep_best(watched, improving, path, callbacks))
+        callbacks.append(training.keep_best(watched, improving, _best_path(fm, name, folder), callbacks))
     callbacks += [MetricHistory()] if metrics_callback else []
+    keeper = _keeper(cfg, folder, guard) if folder else None
     return training.build_trainer(
         cfg,
         callbacks=[EpochSeed(seed), *callbacks, LightningProgress(progress)],
@@ -76,8 +72,28 @@ def create_trainer(  # noqa: PLR0913 # the public way to a trainer; all but the 
     )
 
 
-def _best_path(fm: MMLFileManager, name: str) -> Path:
-    return fm.construct_saving_path(None, "checkpoints", task_name=name, file_name="best.ckpt")
+def _improving(cfg: DictConfig, metric: str) -> str:
+    """Return whether the watched metric gets better as it grows (`"max"`) or shrinks (`"min"`)."""
+    wanted = OmegaConf.select(cfg, "mode.direction", default="auto")
+    return direction(metric) if wanted == "auto" else str(wanted)
+
+
+def _best_path(fm: MMLFileManager, name: str, folder: Path | None) -> Path:
+    """Return the file for the weights of the best epoch, which a training that can go on keeps with its checkpoints."""
+    file_name = "best.ckpt"
+    if folder is not None:
+        return folder / file_name
+    return fm.construct_saving_path(None, "checkpoints", task_name=name, file_name=file_name)
+
+
+def _keeper(cfg: DictConfig, folder: Path, guard: SignalGuard | None) -> "KeepGoing":
+    """Return what takes checkpoints, and knows where the training was interrupted."""
+    from mml.core.models.resuming import KeepGoing
+    from mml.core.models.training import checkpoint_minutes
+
+    keeper = KeepGoing(folder, checkpoint_minutes(cfg), guard)
+    keeper.look()
+    return keeper
 
 
 def create_model(cfg: DictConfig, structs: Sequence[TaskStruct]) -> "SingleFrameLightningModule":
