@@ -13,7 +13,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyte
@@ -32,6 +34,7 @@ def run_in_terminal(
     lines: int = LINES,
     until: Callable[[str], bool] | None = None,
     python: str = sys.executable,
+    press: str = "",
 ) -> tuple[pyte.Screen, pyte.Screen]:
     """Run `mml` with `words` in a terminal of its own; return the screen in the midst of it, and at the end.
 
@@ -41,6 +44,7 @@ def run_in_terminal(
         lines: height of the terminal.
         until: tells, given the text on the screen, that the midst of it has come.
         python: the interpreter.
+        press: keys to type in the midst of it.
     """
     screen, midst = pyte.Screen(COLUMNS, lines), None
     stream = pyte.ByteStream(screen)
@@ -53,6 +57,7 @@ def run_in_terminal(
         stream.feed(data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
         if midst is None and until is not None and until("\n".join(screen.display)):
             midst = copy.deepcopy(screen)
+            os.write(main, press.encode())
     process.wait()
     os.close(main)
     return midst or screen, screen
@@ -134,6 +139,42 @@ def draw_doctor(folder: Path) -> None:
         os.environ.update(before)
 
 
+@contextmanager
+def training(folder: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Train in the background until the end of the block; the block begins when the second epoch has."""
+    command = [sys.executable, "-m", "mml", "train", "task=digits", "trainer.max_epochs=60", *words]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not any(
+            '"epoch","completed":2' in path.read_text() for path in folder.glob("results/*/runs/*/live.json")
+        ):
+            time.sleep(0.5)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for path in folder.glob("results/*/runs/*/live.json"):
+            path.unlink(missing_ok=True)  # so that the next training is not taken for this one
+
+
+def draw_runs(folder: Path) -> None:
+    """Draw the list of runs, the picker of `mml continue`, and watching a training, with real trainings on digits."""
+    run_in_terminal(["create", "task=digits"], folder)
+    run_in_terminal(["train", "task=digits", "trainer.max_epochs=5"], folder)
+    run_in_terminal(["runs", "label", "latest", "baseline"], folder)
+    with training(folder, "optimizer.lr=0.02"):
+        pass  # it is killed
+    with training(folder, "proj=ablation", "arch.width=8") as process:
+        process.terminate()
+        process.wait()
+    picked = run_in_terminal(["continue"], folder, until=lambda shown: "q leaves" in shown, press="q")
+    draw(picked[0], "mml continue", "picker")
+    with training(folder, "proj=ablation", "mode.cv=true") as process:
+        watched = run_in_terminal(["status", "--watch"], folder, until=lambda shown: "q or Ctrl-C" in shown, press="q")
+        draw(watched[0], "mml status --watch", "status")
+        draw(run_in_terminal(["runs"], folder)[1], "mml runs", "runs")
+
+
 def main() -> None:
     """Draw all pictures."""
     STATIC.mkdir(exist_ok=True)
@@ -148,6 +189,7 @@ def main() -> None:
         for name, words in {"home": [], "help_train": ["help", "train"], "info": ["info"]}.items():
             draw(run_in_terminal(words, folder, lines=120)[1], " ".join(["mml", *words]), name)
         draw_doctor(folder)
+        draw_runs(folder)
     finally:
         shutil.rmtree(folder)
 

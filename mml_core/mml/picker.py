@@ -150,7 +150,7 @@ class Picker:
             Text(f"{mark} {number + 1 if number < 9 and self._text is None else ''}"),
             Text(run.name),
             Text(run.project),
-            Text(run.state, STATE_STYLES[run.state]),
+            Text(run.state, "" if number == self._at else STATE_STYLES[run.state]),
             Text(run.mode),
             Text(progress_text(run)),
             Text(f"{age_text(self._now - since.timestamp())} ago" if since else ""),

@@ -30,7 +30,7 @@ VERBS = ("show", "log", "diff", "label", "rm", "gc")
 MOST_SIZES = 60
 SORTS = ("age", "name", "project", "state", "mode", "progress", "metric", "duration", "size")
 FILTERS = ("project", "proj", "state", "mode", "task", "label", "since", "sort", "limit", "out_dir")
-_PERIOD = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>min|[smhdw])")
+_PERIOD = r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>min|[smhdw])"
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SHORT_VALUE = 20  # characters
 
@@ -124,7 +124,7 @@ def since_seconds(text: str, now: float) -> float:
     Raises:
         MMLMisconfigurationException: it can't be understood.
     """
-    if match := _PERIOD.fullmatch(text.strip()):
+    if match := re.fullmatch(_PERIOD, text.strip()):
         return now - float(match["number"]) * _SECONDS[match["unit"]]
     if text.strip() in ("today", "yesterday"):
         midnight = datetime.fromtimestamp(now).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,7 +1,6 @@
 """A table without rich, whose loading and drawing would take as long as looking at ten thousand runs does."""
 
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -70,7 +69,10 @@ def _one_line(text: str) -> str:
 
 
 def _room() -> int | None:
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if not sys.stdout.isatty():
+        return None
+    given = os.environ.get("COLUMNS", "")
+    return int(given) if given.isdigit() and int(given) else os.get_terminal_size(sys.stdout.fileno()).columns or None
 
 
 def _is_coloured() -> bool:

@@ -6,7 +6,7 @@ read. It can be deleted at any time; a missing, stale or damaged one costs time,
 
 import os
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -93,42 +93,49 @@ class _Index:
         self._path = results_root / INDEX_FILE
         self._known = _read(self._path)
         self._found: _Entries = {}
-        self._read_anew = 0
+        self._changes = 0
 
-    def look(self, project: str) -> Iterator[FoundRun]:
-        """Yield the runs of a project."""
-        known = self._known.get(project, {})
-        self._found.setdefault(project, {})
+    def look(self, project: str) -> list[FoundRun]:
+        """Return the runs of a project."""
         try:
             folder = os.open(self._root / project / RUNS_FOLDER, os.O_RDONLY | os.O_DIRECTORY)
         except (FileNotFoundError, NotADirectoryError):
-            return
+            return []
+        self._found[project] = {}
         try:
-            for name in os.listdir(folder):  # noqa: PTH208 # names only, a Path per run is slow
-                if name[0] != "." and (run := self._look_at(folder, (project, name), known.get(name))) is not None:
-                    yield run
+            names = [name for name in os.listdir(folder) if name[0] != "."]  # noqa: PTH208 # a Path per run is slow
+            return self._look_at(folder, project, names)
         finally:
             os.close(folder)
 
-    def _look_at(self, folder: int, run: tuple[str, str], known: _Entry | None) -> FoundRun | None:
-        """Return a run of an open folder, None if the name is that of no run folder."""
-        path = f"{run[1]}/{JOURNAL_FILE}"
-        try:
-            state = os.stat(path, dir_fd=folder)  # noqa: PTH116 # relative to an open folder
-        except NotADirectoryError:
-            return None
-        except OSError:
-            return _without_journal(folder, run)
-        if known is None or not _is_same(known, state):
-            self._read_anew += 1
+    def _look_at(self, folder: int, project: str, names: list[str]) -> list[FoundRun]:
+        """Return the runs of an open folder; what is no run folder is left out. Has no time for a call per run."""
+        known, found = self._known.get(project, {}).get, self._found[project]
+        runs = []
+        for name in names:
             try:
-                known = _read_entry(folder, path)
+                state = os.stat(f"{name}/{JOURNAL_FILE}", dir_fd=folder)  # noqa: PTH116 # relative to an open folder
             except OSError as error:
-                return FoundRun(*run, state.st_mtime, _NOTHING, f"can't be read: {error.strerror}.")
-            except ValueError as error:
-                return FoundRun(*run, state.st_mtime, _NOTHING, str(error))
-        self._found[run[0]][run[1]] = known
-        return FoundRun(*run, state.st_mtime, known.digest)
+                runs += _without_journal(folder, (project, name), error)
+                continue
+            entry = known(name)
+            if entry is None or not _is_same(entry, state):
+                runs.append(self._read_anew(folder, (project, name), state))
+            else:
+                found[name] = entry
+                runs.append(FoundRun(project, name, state.st_mtime, entry.digest))
+        return runs
+
+    def _read_anew(self, folder: int, run: tuple[str, str], state: os.stat_result) -> FoundRun:
+        self._changes += 1
+        try:
+            entry = _read_entry(folder, f"{run[1]}/{JOURNAL_FILE}")
+        except OSError as error:
+            return FoundRun(*run, state.st_mtime, _NOTHING, f"can't be read: {error.strerror}.")
+        except ValueError as error:
+            return FoundRun(*run, state.st_mtime, _NOTHING, str(error))
+        self._found[run[0]][run[1]] = entry
+        return FoundRun(*run, state.st_mtime, entry.digest)
 
     def store(self, *, whole: bool) -> None:
         """Write the index if that is worth it; whoever can't write does without.
@@ -136,7 +143,7 @@ class _Index:
         Args:
             whole: whether all projects were looked at, so that what was not found is gone.
         """
-        if self._read_anew < _WORTH_WRITING:
+        if self._changes < _WORTH_WRITING:
             return
         import time
 
@@ -196,10 +203,12 @@ def _read_entry(folder: int, path: str) -> _Entry:
     return _Entry(state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, said)
 
 
-def _without_journal(folder: int, run: tuple[str, str]) -> FoundRun | None:
-    """Return a run that was killed before it had a journal; None if there is no such folder."""
+def _without_journal(folder: int, run: tuple[str, str], error: OSError) -> list[FoundRun]:
+    """Return a run that was killed before it had a journal; none if there is no such folder."""
+    if isinstance(error, NotADirectoryError):
+        return []
     try:
         state = os.stat(f"{run[1]}/.", dir_fd=folder)  # noqa: PTH116 # relative to an open folder
     except OSError:
-        return None
-    return FoundRun(*run, state.st_mtime, _NOTHING)
+        return []
+    return [FoundRun(*run, state.st_mtime, _NOTHING)]
