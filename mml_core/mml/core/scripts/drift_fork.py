@@ -85,7 +85,11 @@ class Takeover:
         self._target = initial_states(new.record.initial)
         self._old_of = _matches(old.record, steps)
         self._taken: set[int] = set()
-        self._values = [position for position, done in old.record.done.items() if done.value is not msgspec.UNSET]
+        # The first step that is carried out; and of the steps that set the return value: number, and how many are taken.
+        self._first_anew: int | None = None
+        valued = [position for position, done in old.record.done.items() if done.value is not msgspec.UNSET]
+        self._value_number = {position: number for number, position in enumerate(valued)}
+        self._values_taken = 0
 
     def decide(self, step: Step, length: int) -> Verdict:
         """Decide on the next step of the plan.
@@ -95,14 +99,15 @@ class Takeover:
             length: of the new plan, with all steps added so far.
         """
         reason = self._reason(step)
-        if reason:
-            return Verdict(step, None, reason)
         try:
-            done = self._carried(step, length)
+            done = None if reason else self._carried(step, length)
         except CannotTransferError as error:
-            return Verdict(step, None, str(error) or "altered what steps made that are not taken over")
-        self._note(step, done, length)
-        return Verdict(step, done)
+            done, reason = None, str(error) or "altered what steps made that are not taken over"
+        if done is None:
+            self._first_anew = step.position if self._first_anew is None else self._first_anew
+        else:
+            self._note(step, done, length)
+        return Verdict(step, done, reason)
 
     def accept(self, step: Step) -> Verdict:
         """Take note of a step that is taken over already, as the journal of the new run says."""
@@ -154,18 +159,16 @@ class Takeover:
             found |= files_of(before, applied(before, change))
         return self._new.unusable(sorted(found)) or self._new.fault(step.record.command, step.params)
 
-    def _value(self, step: Step, old: int) -> str:
+    def _value(self, _: Step, old: int) -> str:
         done = self._old.record.done[old]
         valued = done.value is not msgspec.UNSET
         if not valued and not done.grown:
             return ""
         # The value is that of all steps up to this one; steps are added behind those added before.
-        earlier = [position for position in range(step.position) if position not in self._taken]
-        if earlier:
+        if self._first_anew is not None:
             what = "its return value builds on" if valued else "it adds steps behind those of"
-            return f"{what} {self._plan(self._new.record)[earlier[0]]}, which runs anew"
-        taken = {self._old_of[position] for position in self._taken}
-        if valued and {*self._values[: self._values.index(old)]} != taken & {*self._values}:
+            return f"{what} {self._plan(self._new.record)[self._first_anew]}, which runs anew"
+        if valued and self._value_number[old] != self._values_taken:
             return "its return value builds on steps that this run does not have before it"
         return ""
 
@@ -209,6 +212,7 @@ class Takeover:
 
     def _note(self, step: Step, done: Done, length: int) -> None:
         self._taken.add(step.position)
+        self._values_taken += done.value is not msgspec.UNSET
         for task, change in done.tasks.items():
             self._target[task] = applied(self._target.get(task, nothing()), change)
         first = self._first_grown.get(self._old_of.get(step.position, -1), 0)

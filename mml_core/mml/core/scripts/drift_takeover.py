@@ -181,6 +181,8 @@ class _Files:
 
     def __init__(self, fm: MMLFileManager) -> None:
         self._fm = fm
+        templates = [template for template in fm.templates().values() if not template.temporary]
+        self._patterns = [(template.key, template.pattern()) for template in templates]
         self._removed_later: dict[Path, frozenset[str]] = {}
 
     def fault(self, texts: Iterable[str]) -> str:
@@ -205,8 +207,7 @@ class _Files:
         if not parts:
             return set()
         below = path.relative_to(self._fm.results_root / parts[0]).as_posix()
-        templates = [template for template in self._fm.templates().values() if not template.temporary]
-        return {template.key for template in templates if template.pattern().fullmatch(below)}
+        return {key for key, pattern in self._patterns if pattern.fullmatch(below)}
 
     def _removed_by(self, folder: Path) -> frozenset[str]:
         """Return the kinds of files that a run is going to remove when it finishes."""
