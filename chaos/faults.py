@@ -25,7 +25,7 @@ from chaos.table import Options, Row
 
 CREATE = ["create", "task=pets", "mode.source=source", "logging.progress=false"]
 _TMPFS_PAGES, _PAGE = 60, 4096
-_QUICK = 3
+_QUICK = 2
 _TRACEBACK = "Traceback (most recent call last)"
 # A library that puts the clock back, for programs that are linked with the system's.
 _CLOCK = r"""
@@ -370,7 +370,8 @@ def _clocks(setting: Setting) -> Iterator[Row]:
     if library is None:
         return
     shifts = {"an hour": -3600, "three years": -3 * 365 * 86400}
-    points = [(name, number) for name in shifts for number in setting.points(6)]
+    names = list(shifts)[-1:] if setting.options.quick else list(shifts)
+    points = [(name, number) for name in names for number in setting.points(6)]
 
     def one(launcher: Launcher, point: tuple[str, int]) -> Verdict:
         name, number = point
@@ -385,7 +386,7 @@ def _clocks(setting: Setting) -> Iterator[Row]:
         return setting.pool.judge(world, mended(launcher, world, WORDS, setting.whole, fault, f"{name} back, {number}"))
 
     verdicts = setting.pool.map("clocks", points, one)
-    yield row("clock set back before continuing", verdicts, f"by {' and '.join(shifts)}")
+    yield row("clock set back before continuing", verdicts, f"by {' and '.join(names)}")
 
 
 def _run_with(world: World, words: Sequence[str], more: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":

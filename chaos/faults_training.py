@@ -22,7 +22,7 @@ DAMAGES: dict[str, Damage] = {
     "of zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
     "gone": Path.unlink,
 }
-_CHECKPOINTS = "*/runs/*/temp/TRAINING/*/*.ckpt"
+_CHECKPOINTS = "*/runs/*/temp/TRAINING/*/*/[0-9]*.ckpt"
 _SAID = ("is damaged", "can't be read", "starts anew")
 
 
@@ -72,8 +72,8 @@ def _with_checkpoints(server: ForkServer, world: World, events: Sequence[str], d
     Raises:
         RuntimeError: there never are.
     """
-    places = [number for number, event in enumerate(events, start=1) if "TRAINING" in event and ".ckpt" in event]
-    middle = places[len(places) // 3 : 2 * len(places) // 3] or places
+    places = [number for number, event in enumerate(events, start=1) if "TRAINING" in event]
+    middle = places[len(places) // 2 :]
     for _ in range(10):
         number = draw.choice(middle)
         server.run(world, TRAINING, world.plan(kill_at=number))

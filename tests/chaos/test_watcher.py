@@ -1,5 +1,6 @@
 """The watcher sees, from outside, what a process does to files, and sends its signal before the event chosen."""
 
+import errno
 import json
 import os
 import signal
@@ -126,3 +127,45 @@ def test_without_a_plan_a_process_is_left_alone(tmp_path: Path) -> None:
     code = "import os, sys; assert 'chaos.watcher' not in sys.modules; assert 'wrapped' not in repr(os.write)"
     env = os.environ | {"PYTHONPATH": f"{SITE}:{CHECKOUT}"}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=True)
+
+
+FULL = """
+import os
+from pathlib import Path
+folder = Path("watched")
+for name, work in {
+    "mkdir": lambda: (folder / "new").mkdir(),
+    "open": lambda: (folder / "new.txt").open("w"),
+    "write": lambda: os.write(handle, b"x"),
+    "fsync": lambda: os.fsync(handle),
+    "rename": lambda: (folder / "old.txt").rename(folder / "older.txt"),
+    "remove": lambda: (folder / "older.txt").unlink(),
+    "read": lambda: (folder / "kept.txt").read_text(),
+}.items():
+    if name == "mkdir":
+        handle = os.open(folder / "kept.txt", os.O_RDWR)
+    try:
+        work()
+        print(name, "done")
+    except OSError as error:
+        print(name, error.strerror)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "refused"),
+    [(errno.ENOSPC, {"mkdir", "open", "write"}), (errno.EIO, {"mkdir", "open", "write", "fsync", "rename", "remove"})],
+)
+def test_from_an_event_on_the_disk_refuses_what_it_would(tmp_path: Path, number: int, refused: set[str]) -> None:
+    (tmp_path / "watched").mkdir()
+    for name in ("old.txt", "older.txt", "kept.txt"):
+        (tmp_path / "watched" / name).touch()
+    # Two events of the opened file come first.
+    plan = Plan([str(tmp_path / "watched")], kill_at=3, error=number)
+    env = {**os.environ, "PYTHONPATH": f"{SITE}:{CHECKOUT}", VARIABLE: json.dumps(plan._asdict())}
+    done = subprocess.run(
+        [sys.executable, "-c", FULL], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+    )
+    said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    assert {name for name, text in said.items() if text == os.strerror(number)} == refused
+    assert {text for name, text in said.items() if name not in refused} == {"done"}
