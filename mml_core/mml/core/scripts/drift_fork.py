@@ -85,7 +85,7 @@ class Takeover:
         self._target = initial_states(new.record.initial)
         self._old_of = _matches(old.record, steps)
         self._taken: set[int] = set()
-        # The first step that is carried out; and of the steps that set the return value: number, and how many are taken.
+        # The first step that is carried out; numbers of the steps that set the return value, and how many are taken.
         self._first_anew: int | None = None
         valued = [position for position, done in old.record.done.items() if done.value is not msgspec.UNSET]
         self._value_number = {position: number for number, position in enumerate(valued)}
