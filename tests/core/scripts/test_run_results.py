@@ -77,9 +77,10 @@ def test_names_that_json_escapes_are_recognised(tmp_path: Path) -> None:
     assert free(tmp_path, folder) == []
 
 
-def test_what_a_step_made_that_a_fork_took_over_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", [NAME, f"default/{NAME}"])
+def test_what_a_step_made_that_a_fork_took_over_stays(tmp_path: Path, source: str) -> None:
     folder = make_run(tmp_path, paths=MADE)
-    make_run(tmp_path, OTHER, source=NAME)
+    make_run(tmp_path, OTHER, source=source)
     assert free(tmp_path, folder) == []
     assert set(kept(tmp_path, folder)) == {"made by a step that another run took over"}
 

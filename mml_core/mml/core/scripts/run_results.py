@@ -58,7 +58,7 @@ class References:
             record.plan[step].key
             for record in records
             for step, done in record.done.items()
-            if done.source == run and record.plan is not None and step < len(record.plan)
+            if _run_of(done.source) == run and record.plan is not None and step < len(record.plan)
         }
 
     def _read(self, folder: Path) -> None:
@@ -73,7 +73,12 @@ class References:
         if b'"source":"' in data:
             record = _record(folder)
             for source in {done.source for done in record.done.values() if done.source}:
-                self._takers.setdefault(source, []).append(record)
+                self._takers.setdefault(_run_of(source), []).append(record)
+
+
+def _run_of(source: str) -> str:
+    """Return the name of a run that may be named with its project; one of the same name in another project counts, too."""
+    return source.rpartition("/")[2]
 
 
 def results_of(folder: Path, results_root: Path, references: References) -> RunResults:
