@@ -77,7 +77,7 @@ class References:
 
 
 def _run_of(source: str) -> str:
-    """Return the name of a run that may be named with its project; one of the same name in another project counts, too."""
+    """Return the name of a run that may be named with its project; one of that name in another project counts, too."""
     return source.rpartition("/")[2]
 
 
