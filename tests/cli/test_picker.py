@@ -140,7 +140,7 @@ def test_enter_where_nothing_fits_waits_for_another_key(root: Path) -> None:
 
 
 def test_the_list_says_what_one_picks_by(root: Path) -> None:
-    shown = text(Picker(infos(root), LONG_AGO + 60)).splitlines()
+    shown = text(Picker(infos(root), LONG_AGO + 60.5)).splitlines()
     assert shown[0] == "Which run shall go on?"
     assert shown[2].split() == ["❯", "1", name(3), "default", "interrupted", "toy", "1/3", "57", "s", "ago", "task_3"]
     assert "ValueError: boom" in shown[3]
