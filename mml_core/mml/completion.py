@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mml.config_loading import CONFIG_NAME, make_hydra
-from mml.continuing import CONTINUE, LATEST
+from mml.continuing import CONTINUE, FORK_FLAG, LATEST
 from mml.core.data_loading.task_description import DESCRIPTION_FILE
 from mml.core.scripts.environment import data_location, results_location
 from mml.core.scripts.exceptions import MMLMisconfigurationException
 from mml.core.scripts.plugins import load_plugins
 from mml.core.scripts.runs import list_runs
+from mml.forking import FORK
 from mml.verb_completion import VERBS, verb_words
 
 SHELLS = ("bash", "zsh", "fish")
+_BEFORE_A_RUN = ((CONTINUE,), (CONTINUE, FORK_FLAG))
 _FLAGS = ("--help", "--version", "--multirun", "--cfg", "--info", "--resolve", "--config-dir", "--config-name")
 _RUNS = 20
 
@@ -65,12 +67,12 @@ def own_words(line: Line, modes: Iterable[str]) -> list[str]:
     words, word = line
     key, mark, value = word.partition("=")
     if word.startswith("-"):
-        offered: Iterable[str] = _FLAGS
+        offered: Iterable[str] = [*_FLAGS, FORK_FLAG] if words[:1] == (CONTINUE,) else _FLAGS
     elif words and words[0] == "help":
         offered = _topics()
-    elif words == (CONTINUE,):
+    elif words in _BEFORE_A_RUN:
         offered = _runs()
-    elif mark and key in ("task", CONTINUE):
+    elif mark and key in ("task", CONTINUE, FORK):
         offered = [f"{key}={name}" for name in (_tasks() if key == "task" else _runs())]
     elif not [given for given in words if not given.startswith("-")]:
         offered = [*modes, "help", CONTINUE, *VERBS]
@@ -82,7 +84,7 @@ def own_words(line: Line, modes: Iterable[str]) -> list[str]:
 def hydra_line(line: Line, modes: Sequence[str]) -> str | None:
     """Return the line that Hydra should complete, None if it has nothing to say."""
     words = [word for word in line.words if not word.startswith("-")]
-    if words[:1] == ["help"] or line.word.startswith("-") or line.words == (CONTINUE,):
+    if words[:1] == ["help"] or line.word.startswith("-") or line.words in _BEFORE_A_RUN:
         return None
     if words[:1] == [CONTINUE]:
         words = [word for word in words if "=" in word]
