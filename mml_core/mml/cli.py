@@ -14,7 +14,7 @@ HELP_FLAGS = ("--help", "-h")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Carry out a command and return its exit code: 0 done, 1 failed, 2 wrong usage, 130 or 143 interrupted.
+    """Carry out a command and return its exit code: 0 done, 1 failed, 2 wrong usage, 128 + signal interrupted.
 
     Args:
         argv: the words after `mml`, by default those of this process.
