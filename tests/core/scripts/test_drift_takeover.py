@@ -1,13 +1,15 @@
 """Forks: runs that take over what another has done, with real schedules, real files and real kills."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from mml.core.scripts.exceptions import ContinueError
-from mml.core.scripts.journal import Done, Opened, Started
+from mml.core.scripts.journal import AnyEvent, Done, Opened, Started, encode_line
 from mml.core.scripts.run_lock import RunLock
 from mml.core.scripts.runs import read_run
 from tests.support.stages import events_of, newest, run_in_fork, run_stages, stages_config, taken_over
@@ -309,3 +311,70 @@ def test_a_plan_of_many_steps_is_summed_up(root: Path, capsys: pytest.CaptureFix
         "use, 25 steps": ("no", "comes after a step that runs anew"),
         "total, 1 step": ("no", "comes after a step that runs anew"),
     }
+
+
+def test_what_is_reused_comes_first_and_what_was_taken_over_after_it(root: Path) -> None:
+    run_stages(root, **TASK, proj="earlier")
+    reuse = {"reuse": {"stage": "earlier"}}
+    run_stages(root, **TASK, **reuse)
+    source = newest(root)
+    value = fork(root, source, **TASK, **reuse, mode__use=2)
+    assert taken_over(newest(root)) == [0, 2]
+    assert value["texts"].keys() == {
+        "t/stage",
+        *(f"t/{kind}_{number}" for kind in ("made", "used") for number in (0, 1)),
+    }
+    # a newer file there is another start
+    run_stages(root, **TASK, proj="earlier")
+    fork(root, source, **TASK, **reuse, mode__use=2)
+    assert taken_over(newest(root)) == []
+
+
+def rewrite(run: Path, path: str, **more: str) -> None:
+    """Make a journal say that the first step made a file elsewhere, and more files."""
+
+    def changed(event: AnyEvent) -> AnyEvent:
+        if not isinstance(event, Done) or event.step != 0:
+            return event
+        tasks = json.loads(json.dumps(event.tasks).replace("default/STAGES/t/stage_0001.txt", path))
+        tasks["t"]["paths"] |= more
+        return msgspec.structs.replace(event, tasks=tasks)
+
+    lines = [encode_line(changed(event)) for event in events_of(run)]
+    (run / "journal.jsonl").write_bytes(b"".join(lines))
+
+
+def test_temporary_files_are_not_relied_on(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="boom"):
+        run_stages(root, **TASK, mode__trap="total0:error")
+    source = newest(root)
+    made = f"default/runs/{source.name}/temp/scrap.txt"
+    (source / "temp").mkdir(exist_ok=True)
+    (source / "temp" / "scrap.txt").write_text("made 0")
+    rewrite(source, made)
+    fork(root, source, **TASK)
+    assert said_of(capsys.readouterr().err)["make(0)"][1] == f"made {made}, which is temporary"
+
+
+def test_a_picture_that_is_gone_is_no_reason_to_do_a_step_again(root: Path) -> None:
+    run_stages(root, **TASK)
+    source = newest(root)
+    rewrite(source, "default/STAGES/t/stage_0001.txt", plot="default/PLOTS/t/a_0001.svg")
+    with pytest.raises(FileNotFoundError):  # the stages read all files in the end
+        fork(root, source, **TASK)
+    assert taken_over(newest(root)) == list(range(6))
+
+
+def test_files_outside_of_the_results_count_as_long_as_they_are_there(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_stages(root, **TASK)
+    source = newest(root)
+    outside = root / "outside.txt"
+    outside.write_text("made 0")
+    rewrite(source, outside.as_posix())
+    fork(root, source, **TASK)
+    assert taken_over(newest(root)) == list(range(6))
+    outside.unlink()
+    fork(root, source, **TASK)
+    assert said_of(capsys.readouterr().err)["make(0)"][1] == f"made {outside}, which is gone"
