@@ -49,11 +49,14 @@ def _checkpoints(options: Options, server: ForkServer) -> list[Row]:
     events = undisturbed(server, whole, TRAINING)
     killed = World.make(options.folder / "killed_training", tasks.data)
     number = _with_checkpoints(server, killed, events, random.Random(options.seed))
+    kept = copied(killed.root, options.folder / "kept_training").root
     rows = []
     for which, count in (("the newest checkpoint", 1), ("all checkpoints", None)):
         verdicts = []
         for name, damage in DAMAGES.items():
-            world = copied(killed.root, options.folder / f"{which}-{name}".replace(" ", "_"))
+            # In the place of the first one, whose path its config holds.
+            shutil.rmtree(killed.root)
+            world = copied(kept, killed.root)
             world.output.unlink(missing_ok=True)
             found = sorted(world.results.glob(_CHECKPOINTS), key=lambda path: path.stat().st_mtime_ns)
             for path in found[-count:] if count else found:
@@ -62,6 +65,7 @@ def _checkpoints(options: Options, server: ForkServer) -> list[Row]:
             said = world.output.read_text(errors="replace")
             aloud = name == "gone" or any(text in said for text in _SAID)
             verdicts.append(_judged(world, verdict._replace(survived=verdict.survived and aloud), said))
+            killed.root.mkdir(exist_ok=True)
         rows.append(row(f"{which} of a training damaged", verdicts, f"{', '.join(DAMAGES)}; killed at event {number}"))
     return rows
 
@@ -150,5 +154,6 @@ def _judged(world: World, verdict: Verdict, said: str) -> Verdict:
         shutil.rmtree(world.root)
     else:
         text = [verdict.story, *verdict.differing, said]
-        (world.root / "loss.txt").write_text("\n".join(text))
+        title = (verdict.story.splitlines() or [""])[0][:60].replace("/", "_")
+        world.root.with_name(f"{world.root.name}-{title}.loss.txt").write_text("\n".join(text))
     return verdict

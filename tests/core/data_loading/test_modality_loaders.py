@@ -225,3 +225,9 @@ def test_a_label_that_is_no_number_is_refused(tmp_path: Path, value: Any) -> Non
     struct = make_struct(tmp_path, "a", classes=2, per_class=1, task_type=TaskType.REGRESSION)
     with pytest.raises(TaskDataError, match="Task 'a' has labels that are no numbers: "):
         encode_labels([{Modality.VALUE: 0.5}, {Modality.VALUE: value}], struct)
+
+
+def test_a_picture_is_no_mask(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "picture.png")
+    with pytest.raises(ValueError, match="one number per pixel, and this is an image of mode RGB"):
+        load_mask(str(tmp_path / "picture.png"), Preprocessing(4, 4))

@@ -8,7 +8,8 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from mml.core.data_loading.preprocessing import image_shape, resolve_preprocessing
-from mml.core.data_loading.task_attributes import RGBInfo, Sizes
+from mml.core.data_loading.task_attributes import RGBInfo, Sizes, TaskType
+from mml.core.data_loading.task_description import DESCRIPTION_FILE, TaskDescription, store_description
 from mml.core.data_loading.task_struct import TaskStruct
 from mml.core.scripts.exceptions import MMLMisconfigurationException, TaskDataError, UnknownNameError
 from tests.support.tasks import data_config, make_struct
@@ -130,3 +131,11 @@ def test_a_missing_first_image_is_named(struct: TaskStruct) -> None:
 def test_importing_the_module_imports_no_torch() -> None:
     code = "import sys, mml.core.data_loading.preprocessing as p; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_task_without_samples_is_refused(tmp_path: Path) -> None:
+    description = TaskDescription(name="empty", task_type=TaskType.CLASSIFICATION)
+    store_description(description, tmp_path / "empty" / DESCRIPTION_FILE)
+    empty = TaskStruct(description.header(), tmp_path / "empty")
+    with pytest.raises(TaskDataError, match="Task 'empty' has no samples"):
+        resolve_preprocessing(empty, config())

@@ -182,8 +182,14 @@ def load_mask(path: str, preprocessing: Preprocessing) -> npt.NDArray[np.int64]:
 
     Returns:
         Class indices, height x width.
+
+    Raises:
+        Exception: the file can't be read (`UNREADABLE`), or is no mask.
     """
     with Image.open(path) as image:
+        if len(image.getbands()) != 1:
+            msg = f"a mask has one number per pixel, and this is an image of mode {image.mode}"
+            raise ValueError(msg)
         nearest = Preprocessing(
             preprocessing.height, preprocessing.width, "L", preprocessing.fit, "nearest", preprocessing.strict
         )

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from mml.core.data_loading.modality_loaders import INTERPOLATIONS, ColorMode, Preprocessing, image_paths, open_image
 from mml.core.data_loading.task_attributes import RGBInfo
 from mml.core.data_loading.task_struct import TaskStruct
-from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
+from mml.core.scripts.exceptions import MMLMisconfigurationException, TaskDataError, UnknownNameError
 from mml.core.scripts.utils import as_list
 
 DEFAULT_SIZE = (224, 224)
@@ -99,6 +99,11 @@ def _only_size(tasks: list[TaskStruct]) -> tuple[int, int]:
 def _sizes_of(task: TaskStruct) -> list[tuple[int, int]]:
     """Return the smallest and the largest size of a task's images; the first image stands for all if nobody knows."""
     if task.sizes is None:
+        if not image_paths(task):
+            msg = (
+                f"Task '{task.name}' has no samples. Create it again: mml create task={task.name} mode.overwrite=true."
+            )
+            raise TaskDataError(msg)
         with open_image(image_paths(task)[0], task.name) as image:
             return [(image.height, image.width)]
     low, high = task.sizes, task.sizes
