@@ -240,7 +240,7 @@ def _run_limited(world: World, size: int) -> "subprocess.CompletedProcess[str]":
 # --- data and journals
 
 
-def stopped_at(world: World, words: Sequence[str], number: int, act: Callable[[], None]) -> int:
+def stopped_at(world: World, words: Sequence[str], number: int, act: Callable[[], object]) -> int:
     """Run a command, do something while it is held at an event, and return its exit code."""
     import json
 
@@ -267,7 +267,7 @@ def _gone_data(setting: Setting) -> Row:
     def one(launcher: Launcher, number: int) -> Verdict:
         world = setting.world(f"data-{number}")
         task, aside = world.data / "tasks" / "bees", world.root / "bees"
-        code = stopped_at(world, WORDS, number, lambda: task.rename(aside) and None)
+        code = stopped_at(world, WORDS, number, lambda: task.rename(aside))
         fault = said_clearly(world, code, hung=False, codes=(0, 1, 2))
         if aside.exists():
             aside.rename(task)

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from chaos.compare import differences, is_finished, run_folders
+from chaos.compare import differences, is_finished, repeated_steps, run_folders
 from chaos.crowd import run_crowd, start_together
-from chaos.harness import repeated_steps, undisturbed
+from chaos.harness import undisturbed
 from chaos.kills import WORDS
 from chaos.launchers import ForkServer, World, environment
 from chaos.table import Options, Row

@@ -3,6 +3,7 @@
 import random
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from chaos import faults
@@ -137,7 +138,7 @@ def _images(options: Options, server: ForkServer) -> Row:
     for part in (3, 2):
         world = World.make(options.folder / f"images-{part}", tasks.data)
         images, aside = world.data / "tasks" / "digits" / "images", world.root / "aside"
-        code = faults.stopped_at(world, words, len(events) // part, lambda i=images, a=aside: i.rename(a))  # type: ignore[misc] # bound now
+        code = faults.stopped_at(world, words, len(events) // part, partial(images.rename, aside))
         fault = faults.said_clearly(world, code, hung=False, codes=(0, 1, 2))
         if aside.exists():
             aside.rename(images)

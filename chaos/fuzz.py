@@ -140,11 +140,11 @@ def _change(draw: Callable[[st.SearchStrategy[Any]], Any], inner: Any, key: Any,
 
 def torn(draw: Callable[[st.SearchStrategy[Any]], Any], data: bytes) -> bytes:
     """Return bytes of which some are changed, or that are cut."""
-    data = bytearray(data)
+    changed = bytearray(data)
     for _ in range(draw(st.integers(1, 3))):
-        if data:
-            data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
-    return bytes(data[: draw(st.integers(0, len(data)))] if draw(st.booleans()) else data)
+        if changed:
+            changed[draw(st.integers(0, len(changed) - 1))] = draw(st.integers(0, 255))
+    return bytes(changed[: draw(st.integers(0, len(changed)))] if draw(st.booleans()) else changed)
 
 
 # --- task descriptions

@@ -47,6 +47,11 @@ class Case(NamedTuple):
     harmless: bool = False
 
 
+def later(function: Callable[..., object], *args: Any) -> Callable[[World], object]:
+    """Return a function of a world that calls another one with it, and with these arguments."""
+    return lambda world: function(world, *args)
+
+
 # --- archives
 
 
@@ -82,7 +87,8 @@ def _zip(world: World, files: dict[str, bytes], *, name: str = "a.zip", **fields
 
 def _tar(world: World, extra: Iterable[tarfile.TarInfo], name: str = "a.tar.gz") -> Path:
     path = _archive(world, name)
-    with tarfile.open(path, f"w:{'' if path.suffix == '.tar' else path.suffix[1:]}") as file:
+    mode: Any = "w:" if path.suffix == ".tar" else f"w:{path.suffix[1:]}"
+    with tarfile.open(path, mode) as file:
         for member, data in good_files().items():
             info = tarfile.TarInfo(member)
             info.size = len(data)
@@ -102,6 +108,14 @@ def _member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int 
 
 def _cut(path: Path, share: float) -> None:
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+
+
+def _cut_zip(world: World, share: float) -> None:
+    _cut(_zip(world, good_files()), share)
+
+
+def _cut_tar(world: World, name: str, share: float) -> None:
+    _cut(_tar(world, [], name), share)
 
 
 def _encrypt(path: Path) -> None:
@@ -166,12 +180,9 @@ def archive_cases(world_root: Path, size: int) -> list[Case]:
         "an absolute name": f"{world_root}/escaped",
         "a Windows path": "..\\..\\escaped",
     }
-    cases = [
-        Case(f"zip with {what}", lambda world, name=name: _zip(world, good_files() | {name: b"x"}))
-        for what, name in outside.items()
-    ]
+    cases = [Case(f"zip with {what}", later(_zip, good_files() | {name: b"x"})) for what, name in outside.items()]
     cases += [
-        Case(f"{kind} with {what}", lambda world, name=name, kind=kind: _tar(world, [_member(name)], f"a.{kind}"))
+        Case(f"{kind} with {what}", later(_tar, [_member(name)], f"a.{kind}"))
         for what, name in outside.items()
         for kind in ("tar", "tar.gz", "tar.bz2", "tar.xz")
     ]
@@ -185,7 +196,7 @@ def archive_cases(world_root: Path, size: int) -> list[Case]:
         "a device": [_member("cat/device.png", tarfile.CHRTYPE)],
         "a pipe": [_member("cat/pipe.png", tarfile.FIFOTYPE)],
     }
-    cases += [Case(f"tar with {what}", lambda world, extra=extra: _tar(world, extra)) for what, extra in links.items()]
+    cases += [Case(f"tar with {what}", later(_tar, extra)) for what, extra in links.items()]
     cases.append(
         Case(
             "zip with a link",
@@ -198,19 +209,17 @@ def archive_cases(world_root: Path, size: int) -> list[Case]:
         Case("zip with a file and a folder of one name", lambda world: _zip(world, {"cat": b"", "cat/0.png": b""}))
     )
     for share in (0.1, 0.5, 0.9, 0.99):
-        cases.append(Case(f"zip cut to {share:.0%}", lambda world, share=share: _cut(_zip(world, good_files()), share)))
+        cases.append(Case(f"zip cut to {share:.0%}", later(_cut_zip, share)))
         for kind in ("tar", "tar.gz", "tar.bz2", "tar.xz"):
             cases.append(
                 Case(
                     f"{kind} cut to {share:.0%}",
-                    lambda world, share=share, kind=kind: _cut(_tar(world, [], f"a.{kind}"), share),
+                    later(_cut_tar, f"a.{kind}", share),
                     harmless=kind == "tar" and share >= 0.9,  # what is missing are empty blocks
                 )
             )
-    cases += [
-        Case(f"bomb, {name}", lambda world, name=name: _zeros(world, name, size)) for name in ("a.zip", "a.tar.gz")
-    ]
-    cases.append(Case("bomb, a.gz", lambda world: _zeros(world, "a.gz", 2 * size)))
+    cases += [Case(f"bomb, {name}", later(_zeros, name, size)) for name in ("a.zip", "a.tar.gz")]
+    cases.append(Case("bomb, a.gz", later(_zeros, "a.gz", 2 * size)))
     if shutil.which("dpkg-deb"):
         cases.append(Case("Debian package with a link outside", _debian))
     return cases
@@ -277,15 +286,12 @@ def name_cases(world_root: Path) -> list[Case]:
         "a device": "/dev/zero,cat,x",
         "a zero byte": "cat/a\0b.png,cat,x",
     }
-    cases += [
-        Case(f"manifest with {what}", lambda world, row=row: _manifest(world, [row]), _source())
-        for what, row in rows.items()
-    ]
+    cases += [Case(f"manifest with {what}", later(_manifest, [row]), _source()) for what, row in rows.items()]
     marks = {"an id": "cat/0.png,cat,../../../escaped", "a label": "cat/0.png,../../../escaped,y"}
     cases += [
         Case(
             f"manifest with {what} that leads elsewhere",
-            lambda world, row=row: _replace_row(world, row),
+            later(_replace_row, row),
             _source(),
             harmless=True,  # it is a text, and no file is called so
         )
@@ -299,8 +305,7 @@ def name_cases(world_root: Path) -> list[Case]:
         "that is a pickle": pickle.dumps(Code("/nowhere")),
     }
     cases += [
-        Case(f"image {what}", lambda world, data=data: _image_source(world, "cat/x.png", data), _source())
-        for what, data in images.items()
+        Case(f"image {what}", later(_image_source, "cat/x.png", data), _source()) for what, data in images.items()
     ]
     odd: dict[str, Callable[[Path], object]] = {
         "a pipe": os.mkfifo,
@@ -308,10 +313,7 @@ def name_cases(world_root: Path) -> list[Case]:
         "a link to itself": lambda path: path.symlink_to(path),
         "a link to nothing": lambda path: path.symlink_to("/nowhere"),
     }
-    cases += [
-        Case(f"class folder with {what}", lambda world, make=make: _odd_entry(world, make), _source())
-        for what, make in odd.items()
-    ]
+    cases += [Case(f"class folder with {what}", later(_odd_entry, make), _source()) for what, make in odd.items()]
     cases.append(
         Case("class folder with a link to its parent", lambda world: _odd_entry(world, _loop), _source(), harmless=True)
     )

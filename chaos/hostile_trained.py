@@ -91,6 +91,35 @@ def _victim(world: World, event: dict[str, Any], path: str) -> None:
     _journal(world, event | {"path": path.format(root=world.root, run=run)})
 
 
+def weights(w: World) -> Path:
+    """Return the file of the weights of the trained model, task or run."""
+    return one(w.results, "*.safetensors")
+
+
+def record(w: World) -> Path:
+    """Return the file of the record of the trained model, task or run."""
+    return one(w.results / "default" / "MODELS", "*.json")
+
+
+def task(w: World) -> Path:
+    """Return the file of the task of the trained model, task or run."""
+    return w.data / "tasks" / TASK / "task.json"
+
+
+def config(w: World) -> Path:
+    """Return the file of the config of the trained model, task or run."""
+    return one(w.results, "*_train/config.yaml")
+
+
+def pipeline(w: World) -> Path:
+    """Return the file of the pipeline of the trained model, task or run."""
+    return one(w.results, "pipeline*.yaml")
+
+
+def _announcing(event: dict[str, Any], path: str) -> Callable[[World], object]:
+    return lambda world: _victim(world, event, path)
+
+
 def cases(owned: str) -> list[tuple[str, Callable[[World], object], Sequence[str], bool]]:
     """Return name, preparation, command, and whether it may end well.
 
@@ -107,14 +136,9 @@ def cases(owned: str) -> list[tuple[str, Callable[[World], object], Sequence[str
         "out of the data": "data:../precious",
     }
     found: list[tuple[str, Callable[[World], object], Sequence[str], bool]] = [
-        (f"journal with a path {what}", lambda w, p=path: _victim(w, announced, p), ["continue", "latest"], True)
+        (f"journal with a path {what}", _announcing(announced, path), ["continue", "latest"], True)
         for what, path in victims.items()
     ]
-    weights = lambda w: one(w.results, "*.safetensors")  # noqa: E731
-    record = lambda w: one(w.results / "default" / "MODELS", "*.json")  # noqa: E731
-    task = lambda w: w.data / "tasks" / TASK / "task.json"  # noqa: E731
-    config = lambda w: one(w.results, "*_train/config.yaml")  # noqa: E731
-    pipeline = lambda w: one(w.results, "pipeline*.yaml")  # noqa: E731
     checkpoint = [*TRAIN, "proj=other", "arch=timm", "arch.name=resnet10t", "arch.checkpoint=evil.pt"]
     checkpoint = [word for word in checkpoint if not word.startswith("arch.width")]
     found += [
