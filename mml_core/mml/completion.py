@@ -64,21 +64,21 @@ def split_line(line: str) -> Line:
 
 def own_words(line: Line, modes: Iterable[str]) -> list[str]:
     """Return what Hydra can't offer for the word being typed: verbs, modes, flags, tasks, runs and help topics."""
-    words, word = line
-    key, mark, value = word.partition("=")
-    if word.startswith("-"):
-        offered: Iterable[str] = [*_FLAGS, FORK_FLAG] if words[:1] == (CONTINUE,) else _FLAGS
-    elif words and words[0] == "help":
-        offered = _topics()
-    elif words in _BEFORE_A_RUN:
-        offered = _runs()
-    elif mark and key in ("task", CONTINUE, FORK):
-        offered = [f"{key}={name}" for name in (_tasks() if key == "task" else _runs())]
-    elif not [given for given in words if not given.startswith("-")]:
-        offered = [*modes, "help", CONTINUE, *VERBS]
-    else:
-        offered = []
-    return sorted(name for name in offered if name.startswith(word))
+    return sorted(name for name in _offered(line, modes) if name.startswith(line.word))
+
+
+def _offered(line: Line, modes: Iterable[str]) -> Iterable[str]:
+    words, (key, mark, _) = line.words, line.word.partition("=")
+    if line.word.startswith("-"):
+        return [*_FLAGS, FORK_FLAG] if words[:1] == (CONTINUE,) else _FLAGS
+    if words[:1] == ("help",):
+        return _topics()
+    if words in _BEFORE_A_RUN:
+        return _runs()
+    if mark and key in ("task", CONTINUE, FORK):
+        return [f"{key}={name}" for name in (_tasks() if key == "task" else _runs())]
+    begun = [given for given in words if not given.startswith("-")]
+    return [] if begun else [*modes, "help", CONTINUE, *VERBS]
 
 
 def hydra_line(line: Line, modes: Sequence[str]) -> str | None:
