@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, StochasticWeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from mml.core.models import resuming
 from mml.core.models.resuming import STATE, KeepGoing
 from mml.core.models.training import Trainer
 from mml.core.scripts import factories
@@ -145,7 +146,36 @@ def test_a_signal_costs_no_batch_that_was_trained(tmp_path: Path, at: int) -> No
     assert len(first.seen) < len(second.seen)
 
 
-def test_a_signal_in_a_validation_does_not_wait_for_its_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at", [7, 11, 12, 13])
+@pytest.mark.parametrize("callbacks", ["none", "stopping"])
+def test_a_signal_in_a_short_validation_costs_nothing_of_it(tmp_path: Path, at: int, callbacks: str) -> None:
+    def made() -> list[Callback]:
+        return [EarlyStopping("val/loss", patience=1, min_delta=10.0)] if callbacks == "stopping" else []
+
+    whole = train(tmp_path / "whole", callbacks=made())
+    guard = SignalGuard()
+    with pytest.raises(Interrupted):
+        train(tmp_path / "stopped", at, guard=guard, minutes=None, callbacks=made())
+    found = KeepGoing(tmp_path / "stopped" / "training", None, None).folder.newest()
+    assert found is not None
+    assert found[1][STATE]["behind_validation"]
+    assert_equal(train(tmp_path / "stopped", minutes=None, callbacks=made()), whole)
+
+
+def test_a_signal_in_the_validation_that_ends_a_training_ends_it_after_all(tmp_path: Path) -> None:
+    def stopping() -> list[Callback]:
+        return [EarlyStopping("val/loss", patience=1, min_delta=10.0)]
+
+    whole = train(tmp_path / "whole", callbacks=stopping(), max_epochs=9)
+    with pytest.raises(Interrupted):
+        train(tmp_path / "stopped", 22, guard=SignalGuard(), callbacks=stopping(), max_epochs=9)
+    assert_equal(train(tmp_path / "stopped", callbacks=stopping(), max_epochs=9), whole)
+
+
+def test_a_signal_in_a_long_validation_does_not_wait_for_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resuming, "GRACE", -1.0)
     stop = Stop(7, guard := SignalGuard())
     keeper = KeepGoing(tmp_path, None, guard)
     with pytest.raises(Interrupted):

@@ -28,6 +28,8 @@ from mml.core.scripts.signals import SignalGuard
 logger = logging.getLogger(__name__)
 
 STATE = "mml_state"
+# Seconds that a validation may yet take when a signal comes, before it is given up.
+GRACE = 10.0
 
 
 class KeepGoing(Callback):
@@ -52,7 +54,8 @@ class KeepGoing(Callback):
         self._pause = None if minutes is None else minutes * 60
         self._guard = guard
         self._held = ExitStack()
-        self._due = self._started = time.monotonic()
+        self._due = self._started = self._validating = time.monotonic()
+        self._validated = 0
         self._state: dict[str, Any] | None = None
         self._checked = False
 
@@ -104,9 +107,17 @@ class KeepGoing(Callback):
         if self.active and self._guard is not None:
             self._held.enter_context(self._guard.deferred())
 
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Look at the clock."""
+        self._validating, self._validated = time.monotonic(), 0
+
     def on_validation_batch_end(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
-        """Let a signal stop a validation of a training: the checkpoint right before it is there."""
-        if trainer.state.fn == "fit" and self._stopping:
+        """Let a signal stop a long validation of a training, of which there is a checkpoint right before it."""
+        self._validated += 1
+        if trainer.state.fn != "fit" or not self._stopping:
+            return
+        left = sum(trainer.num_val_batches) - self._validated
+        if left * (time.monotonic() - self._validating) / self._validated > GRACE:
             self._held.close()
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -143,16 +154,26 @@ class KeepGoing(Callback):
         if self._stopping:
             self._held.close()
 
+    def after_validation(self, trainer: lightning.Trainer) -> None:
+        """Take a checkpoint if a signal came while the weights after a batch were validated.
+
+        Raises:
+            Interrupted: a signal came.
+        """
+        if self.active and self._able and self._stopping:
+            self._take(trainer, behind_validation=True)
+            self._held.close()
+
     @property
     def _stopping(self) -> bool:
         return self._guard is not None and self._guard.seen is not None
 
-    def _take(self, trainer: lightning.Trainer) -> None:
+    def _take(self, trainer: lightning.Trainer, *, behind_validation: bool = False) -> None:
         loop = trainer.fit_loop.epoch_loop
         if _is_max_limit_reached(loop.global_step, loop.max_steps):
             return  # Lightning would not even begin with a training that has all its steps
         try:
-            path = self.folder.write(self._checkpoint(trainer))
+            path = self.folder.write(self._checkpoint(trainer, behind_validation))
         except OSError as error:
             logger.warning("No checkpoint could be written to %s (%s): training goes on.", self.folder.path, error)
             path = None
@@ -163,7 +184,7 @@ class KeepGoing(Callback):
         if not self._checked:
             self._check(path)
 
-    def _checkpoint(self, trainer: lightning.Trainer) -> dict[str, Any]:
+    def _checkpoint(self, trainer: lightning.Trainer, behind_validation: bool) -> dict[str, Any]:
         for sink in trainer.loggers:
             if isinstance(sink, TensorBoardLogger):
                 sink.experiment.flush()
@@ -176,6 +197,8 @@ class KeepGoing(Callback):
             "folder": str(self.folder.path),
             "seconds": seconds,
             "loaders": loader._state_dicts() if loader else [],
+            "behind_validation": behind_validation,
+            "should_stop": trainer.should_stop,
             **training_state.capture(trainer),
         }
         files = {path.name: digest for path, digest in self.io.digests.items() if path.parent == self.folder.path}
@@ -200,6 +223,7 @@ class EpochLoop(_TrainingEpochLoop):
         template = trainer.fit_loop.epoch_loop
         super().__init__(trainer, template.min_steps, template.max_steps)
         self._keeper = keeper
+        self._behind_validation = False
 
     def advance(self, data_fetcher: Any) -> None:
         """Train a batch; of a training that goes on, take the place of the one before the first."""
@@ -208,6 +232,14 @@ class EpochLoop(_TrainingEpochLoop):
             return
         super().advance(data_fetcher)
         self._keeper.after_batch(self.trainer, last=self._num_ready_batches_reached())
+
+    def on_advance_end(self, data_fetcher: Any) -> None:
+        """Validate if it is time to, unless the checkpoint was taken behind that."""
+        if self._behind_validation:
+            self._behind_validation = False
+            return
+        super().on_advance_end(data_fetcher)
+        self._keeper.after_validation(self.trainer)
 
     def _enter(self, state: dict[str, Any], data_fetcher: Any) -> None:
         """Make everything as it was after the batch of the checkpoint."""
@@ -218,6 +250,7 @@ class EpochLoop(_TrainingEpochLoop):
         done = self.batch_progress.current.ready
         _begin_behind(self.trainer, data_fetcher, state["loaders"], done)
         training_state.restore(self.trainer, state)
+        self.trainer.should_stop, self._behind_validation = state["should_stop"], state["behind_validation"]
         total = self.trainer.num_training_batches
         logger.info("Training goes on in epoch %d, after batch %d of %s.", self.trainer.current_epoch + 1, done, total)
 
