@@ -43,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
         show(as_rich(f"{name}: {_command(name, options)}, {took}", rows))
         losses += sum(map(is_loss, rows))
         if asked.write:
-            _write(asked.document, name, f"`{_command(name, options)}` ({took})\n\n{as_markdown(rows)}")
+            _write(asked.document, name, f"`{_command(name, options)}`\n\n{as_markdown(rows)}")
         if not any(map(is_loss, rows)):
             shutil.rmtree(options.folder)
     if losses:
