@@ -17,6 +17,7 @@ from mml.report.tables import seconds_text, show
 MODULES = {
     "kills": "SIGKILL, SIGTERM and SIGINT at file-system events and writes of a small schedule",
     "training": "SIGKILL in a real training: two folds, test and predict",
+    "fashion_mnist": "SIGKILL ten times in one training on 60,000 images",
     "creation": "SIGKILL in the creation of a task",
     "power": "power cuts: what was not made durable is lost",
     "faults": "full disks, damaged files, crowds of processes, a clock set back",
@@ -54,7 +55,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    listed = "\n".join(f"  {name:<10}{what}" for name, what in MODULES.items())
+    listed = "\n".join(f"  {name:<15}{what}" for name, what in MODULES.items())
     parser = argparse.ArgumentParser(
         prog="python -m chaos",
         description="Inject faults into real runs, continue them, and compare with uninterrupted ones.",
