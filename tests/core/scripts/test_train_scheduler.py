@@ -1,8 +1,10 @@
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -272,6 +274,30 @@ def test_a_record_without_pipeline_is_used_as_this_run_is_configured(stripes: Pa
     storage.store(storage.storage, first.fm.roots)
     again = only_model(train(tmp_path, "task=stripes", "mode.subroutines=[test]", "reuse.models=default"))
     assert "accuracy" in test_metrics(again)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "it has no `arch`"),
+        (b"arch: 5\n", "it has no `arch`"),
+        (b"- a\n", "it holds no mapping"),
+        (b"\xff", "can't decode byte 0xff"),
+        (b"a: !!python/name:os.mkdir\n", "could not determine a constructor"),
+    ],
+)
+def test_a_damaged_pipeline_is_an_error_and_not_that_of_this_run(
+    stripes: Path, tmp_path: Path, data: bytes, said: str
+) -> None:
+    path = tmp_path / "pipeline.yaml"
+    path.write_bytes(data)
+    storage = ModelStorage(
+        task="stripes", fold=0, parameters=tmp_path / "x", pipeline=path, created=datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    scheduler = plan(tmp_path, "task=stripes", "mode.subroutines=[train]")
+    with pytest.raises(MMLError, match=re.escape(f"The pipeline {path}, which says how to build a model")) as caught:
+        scheduler._config_of(storage)
+    assert said in str(caught.value)
 
 
 def test_a_fold_that_nobody_trained_is_refused_with_those_there_are(stripes: Path, tmp_path: Path) -> None:

@@ -287,6 +287,8 @@ class TrainScheduler(AbstractBaseScheduler):
         OmegaConf.set_struct(cfg, False)
         pipeline = _load_pipeline(storage.pipeline) if storage.pipeline else cfg
         for group in MODEL_GROUPS:
+            if cfg.get(group) is not None and not OmegaConf.is_dict(pipeline.get(group)):
+                raise _damaged_pipeline(storage.pipeline, f"it has no `{group}`")
             if group in pipeline:
                 cfg[group] = pipeline[group]
         # The weights come from the record, and nothing is trained.
@@ -346,10 +348,17 @@ def _test_metrics(storage: ModelStorage) -> dict[str, Any]:
 
 def _load_pipeline(path: Path) -> Any:
     try:
-        return OmegaConf.load(path)
-    except (OSError, YAMLError) as error:
-        msg = f"The pipeline {path}, which says how to build a model, can't be read: {error}. Train the model again."
-        raise MMLError(msg) from error
+        pipeline = OmegaConf.load(path)
+    except (OSError, YAMLError, ValueError) as error:
+        raise _damaged_pipeline(path, error) from error
+    if not OmegaConf.is_dict(pipeline):
+        raise _damaged_pipeline(path, "it holds no mapping")
+    return pipeline
+
+
+def _damaged_pipeline(path: Path | None, fault: object) -> MMLError:
+    msg = f"The pipeline {path}, which says how to build a model, can't be read: {fault}. Train the model again."
+    return MMLError(msg)
 
 
 def _has_samples(struct: TaskStruct, split: DataSplit) -> bool:
