@@ -153,5 +153,5 @@ def test_settings_of_the_person_who_runs_it_do_not_count(
     server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MML_RESULTS_PATH", str(tmp_path / "mine"))
-    env = launchers._environment({"MML_DATA_PATH": "of the world"})
+    env = launchers.environment({"MML_DATA_PATH": "of the world"})
     assert "MML_RESULTS_PATH" not in env and env["MML_DATA_PATH"] == "of the world"
