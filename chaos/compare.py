@@ -29,6 +29,7 @@ OF_PROCESSES = {
     "run.lock": "names the process that held it last",
     "live.json": "says where the process is just now, and is not durable by design",
     ".live.tmp.json": "the same, about to be written",
+    "record.json": "of the cache of images: a digest of their time stamps; the cache itself is compared",
     ".index.json": "a cache with time stamps of files, which is made anew when it is missing",
 }
 

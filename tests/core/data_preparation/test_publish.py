@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,27 @@ def test_what_it_was_killed_in_writing_does_not_get_into_the_task(tasks: Path, n
         (folder / f".{name}.abcdefgh.tmp").touch()
         (folder / "image.tmp").touch()
         assert [path.name for path in bench.begin("run-1").iterdir()] == ["image.tmp"]
+
+
+def test_what_is_gone_with_the_publication_stays_gone_after_a_power_cut(
+    tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[Path, set[str]]] = []
+    fsync = os.fsync
+
+    def watched(handle: int) -> None:
+        folder = Path(f"/proc/self/fd/{handle}").readlink()
+        synced.append((folder, {path.name for path in folder.iterdir()}))
+        fsync(handle)
+
+    bench = Workbench(tasks, "pets")
+    with bench.locked():
+        made = bench.begin("run-1")
+        (made / "images.jsonl").write_text("records")
+        monkeypatch.setattr(os, "fsync", watched)
+        bench.publish("run-1", overwrite=False)
+    assert synced[0] == (made, {".creation"})
+    assert synced[-1] == (bench.folder, {"run.lock"})
 
 
 def test_what_a_run_left_is_there_when_it_begins_again(tasks: Path) -> None:

@@ -77,8 +77,9 @@ class Workbench:
         return sorted(path for path in self.folder.iterdir() if path.is_dir() and path.name != token)
 
     def discard(self, token: str) -> None:
-        """Remove the folder of a run."""
+        """Remove the folder of a run; that it is gone is durable."""
         remove(self.folder / token)
+        fsync_folder(self.folder)
 
     def is_published(self, token: str) -> bool:
         """Tell whether the run published the task already, and was stopped before it could say so."""
@@ -122,13 +123,14 @@ class Workbench:
             os.sync()
             self.refuse_existing(overwrite)
             (made / RECORDS_FILE).unlink(missing_ok=True)
+            fsync_folder(made)
             if self.target.is_dir() and any(self.target.iterdir()):
                 _replace(made, self.target, self.folder / _REPLACED)
             else:
                 made.rename(self.target)
             fsync_folder(self.target.parent)
-            self.discard(token)
             remove(self.folder / _REPLACED)
+            self.discard(token)
 
 
 def heal(tasks: Path) -> None:
