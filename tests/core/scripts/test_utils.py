@@ -18,6 +18,7 @@ from mml.core.scripts.utils import (
     atomic_write,
     did_you_mean,
     fsync_folder,
+    fsync_tree,
     make_folder,
     unfinished_writes,
 )
@@ -281,6 +282,15 @@ def test_every_folder_that_is_made_has_a_durable_name(tmp_path: Path, monkeypatc
     for _ in range(2):
         make_folder(tmp_path / "a" / "b")
     assert synced == [str(tmp_path), str(tmp_path / "a")]
+
+
+def test_all_in_a_folder_and_its_name_become_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "x").write_text("1")
+    synced: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(Path(f"/proc/self/fd/{handle}").readlink()))
+    fsync_tree(tmp_path / "a")
+    assert set(synced) == {tmp_path, tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "x"}
 
 
 def test_folder_is_made_where_names_may_be_added_but_not_read(tmp_path: Path) -> None:

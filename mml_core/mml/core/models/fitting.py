@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from mml.core.data_loading.task_attributes import DataSplit
 from mml.core.models.failures import explained_failures
 from mml.core.models.outcomes import PredictedBatch, epoch_metrics, finite_or_none
+from mml.core.models.resuming import keep_curves
 from mml.core.scripts.exceptions import MMLError
 from mml.core.scripts.utils import LearningPhase
 
@@ -51,6 +52,7 @@ def fit(
     start = time.perf_counter()
     with explained_failures():
         trainer.fit(model, datamodule=datamodule)
+    keep_curves(trainer)
     seconds = time.perf_counter() - start + (trainer.keeper.seconds if trainer.keeper else 0.0)
     history = trainer.history
     if not history:

@@ -24,12 +24,24 @@ from mml.core.models.callbacks import EpochSeed
 from mml.core.models.checkpoints import FILES, CheckpointFolder, DurableCheckpointIO, loads_safely, moved
 from mml.core.scripts.exceptions import Interrupted
 from mml.core.scripts.signals import SignalGuard
+from mml.core.scripts.utils import fsync_folder, fsync_tree
 
 logger = logging.getLogger(__name__)
 
 STATE = "mml_state"
 # Seconds that a validation may yet take when a signal comes, before it is given up.
 GRACE = 10.0
+
+
+def keep_curves(trainer: lightning.Trainer) -> None:
+    """Make the curves for TensorBoard durable up to now: what is recorded as done is not logged again."""
+    for sink in trainer.loggers:
+        if isinstance(sink, TensorBoardLogger):
+            sink.experiment.flush()
+            folder = Path(sink.log_dir)
+            with suppress(OSError):  # the training itself does not need them
+                fsync_tree(folder)
+                fsync_folder(folder.parent.parent)
 
 
 class KeepGoing(Callback):
@@ -185,9 +197,7 @@ class KeepGoing(Callback):
             self._check(path)
 
     def _checkpoint(self, trainer: lightning.Trainer, behind_validation: bool) -> dict[str, Any]:
-        for sink in trainer.loggers:
-            if isinstance(sink, TensorBoardLogger):
-                sink.experiment.flush()
+        keep_curves(trainer)
         checkpoint: dict[str, Any] = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
         for key in [key for key in checkpoint if key.startswith(("hyper_parameters", "hparams", "datamodule_hparams"))]:
             del checkpoint[key]  # objects of any class, and nothing that a training needs to go on

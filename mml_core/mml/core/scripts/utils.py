@@ -87,6 +87,16 @@ def fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def fsync_tree(folder: Path) -> None:
+    """Make a folder, its name and all that is in it durable; for what a library writes without doing so."""
+    for root, _, files in os.walk(folder):
+        for name in files:
+            with Path(root, name).open("rb") as file:
+                os.fsync(file.fileno())
+        fsync_folder(Path(root))
+    fsync_folder(folder.parent)
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder with its parents, as far as they are missing, and make their names durable.
 
