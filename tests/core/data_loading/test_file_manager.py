@@ -410,6 +410,18 @@ def test_what_was_removed_is_durably_gone(fm: MMLFileManager, monkeypatch: pytes
     assert synced == [fm.temp_path.parent]
 
 
+def test_temporary_file_of_a_killed_step_is_durably_gone(fm: MMLFileManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    running(fm)
+    path = write(fm, "temp", file_name="t")
+    synced: list[Path] = []
+    fsync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: synced.append(Path(f"/proc/self/fd/{handle}").readlink()) or fsync(handle)
+    )
+    fm.remove_half_written(path)
+    assert synced == [path.parent]
+
+
 def test_temporary_folder_goes_whole(fm: MMLFileManager) -> None:
     running(fm)
     write(fm, "temp", file_name="t")

@@ -226,6 +226,7 @@ class MMLFileManager(metaclass=Singleton):
             logger.warning("%s is recorded as a file of this run, but is none of its project: it stays.", path)
         elif path.is_relative_to(self.temp_path):
             cleanup.remove_with_claim(path)
+            self._removed_from.add(path.parent)
         elif claims.remove_claimed(path, self._numbering.owner, cleanup.remove):
             self._removed_from |= {path.parent, path.parent / claims.CLAIMS_FOLDER}
 
