@@ -57,9 +57,10 @@ def test_the_test_images_stay_unseen(data_dir: Path) -> None:
 
 
 def test_a_class_without_training_images_is_left_out(data_dir: Path) -> None:
-    samples = load_description(data_dir / "tasks" / "shapes" / "task.json").train_samples
-    kept = {name: sample for name, sample in samples.items() if sample[Modality.CLASS] != 1}
-    change_task(data_dir, train_samples=kept)
+    description = load_description(data_dir / "tasks" / "shapes" / "task.json")
+    kept = {name: sample for name, sample in description.train_samples.items() if sample[Modality.CLASS] != 1}
+    folds = [[name for name in fold if name in kept] for fold in description.train_folds]
+    change_task(data_dir, train_samples=kept, train_folds=folds)
     run = scheduler(data_dir, "task=shapes")
     run.run()
     assert [measured.label for measured in run.measured("shapes")] == ["disc", "triangle"]

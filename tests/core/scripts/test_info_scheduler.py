@@ -352,7 +352,7 @@ def test_a_class_that_has_no_name_is_drawn_by_its_number(tmp_path: Path) -> None
 
 def test_a_task_without_images_has_an_empty_grid(info: Info, tmp_path: Path) -> None:
     make_task(tmp_path / "data", "stripes")
-    change_task(tmp_path, "stripes", train_samples={}, unlabeled_samples={})
+    change_task(tmp_path, "stripes", train_samples={}, train_folds=[], unlabeled_samples={})
     (grid,) = document(info("mode.subroutines=[grid]", "mode.format=json"))["grids"]
     with Image.open(grid["file"]) as image:
         assert (np.asarray(image)[:, -8:] == 255).all()
