@@ -369,3 +369,25 @@ def test_several_tasks_go_on_together_the_short_one_in_its_second_pass(tmp_path:
             session(tmp_path / str(at), at)
         found = session(tmp_path / str(at), None)
         assert all(torch.equal(found[name], value) for name, value in whole.items())
+
+
+def test_two_trainings_of_one_trainer_do_not_mix_their_checkpoints(tmp_path: Path) -> None:
+    def both(root: Path, at: int | None) -> tuple[Outcome, list[int]]:
+        keeper = KeepGoing(root / "training", 0, None)
+        keeper.look()
+        model, stop = PlainModel(), Stop(at)
+        trainer = plain_trainer(root, [stop], keeper, max_epochs=1)
+        trainer.fit(model)
+        first = list(model.seen)
+        trainer.fit_loop.max_epochs = 2
+        trainer.fit(model)
+        return outcome(trainer, model), first
+
+    whole, first = both(tmp_path / "whole", None)
+    assert len(whole.seen) == 2 * len(first) == 2 * SAMPLES
+    for at in (4, 18):
+        with pytest.raises(Crash):
+            both(tmp_path / str(at), at)
+        again, again_first = both(tmp_path / str(at), None)
+        assert_equal(again, whole)
+        assert again_first == first

@@ -59,6 +59,7 @@ class KeepGoing(Callback):
 
     def __init__(self, folder: Path, minutes: float | None, guard: SignalGuard | None) -> None:
         self.folder = CheckpointFolder(folder)
+        self._first, self._trainings = folder, 0
         self.io = DurableCheckpointIO()
         self.seconds = 0.0
         self.active = self._able = True
@@ -94,7 +95,12 @@ class KeepGoing(Callback):
         return int(loops["epoch_loop.state_dict"]["_batches_that_stepped"]) + 1
 
     def start(self) -> str | None:
-        """Return the checkpoint to go on from, None when the training begins."""
+        """Return the checkpoint to go on from, None when the training begins; to be called once per training."""
+        self._trainings += 1
+        if self._trainings > 1:  # of the same trainer, e.g. first the head and then all of a network
+            self.folder = CheckpointFolder(self._first.with_name(f"{self._first.name}_fit_{self._trainings}"))
+            self.seconds = 0.0
+            self.look()
         found, self.found = self.found, None
         if found is None:
             return None

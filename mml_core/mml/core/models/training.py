@@ -38,6 +38,8 @@ _ANSWERED = (
     r"You're resuming from a checkpoint that ended before the epoch ended",
 )
 
+# Place of `ckpt_path` among the arguments of `fit`.
+_CKPT_PATH = 4
 CHECKPOINT_MINUTES = "checkpoint_minutes"
 _COUNTS = ("max_epochs", "accumulate_grad_batches", "check_val_every_n_epoch", "log_every_n_steps")
 
@@ -64,8 +66,8 @@ class Trainer(lightning.Trainer):
             MMLError: the checkpoint of the interrupted training does not fit any more.
         """
         keeper = self.keeper
-        start = keeper.start() if keeper is not None and keeper.active and not kwargs.get("ckpt_path") else None
-        if start is None:
+        start = keeper.start() if keeper is not None and keeper.active else None
+        if start is None or kwargs.get("ckpt_path") or args[_CKPT_PATH:]:
             super().fit(*args, **kwargs)
             return
         with explained_misfit(start):
