@@ -1,6 +1,7 @@
 """What every test relies on: a world of its own, and nothing left behind."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,9 @@ CHILD_SECONDS = 300
 # Tests run side by side: one thread each, set before anything imports torch or numpy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
+# Where a shell runs the tests in its background, it has them ignore Ctrl-C, and so would all their children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # What tools of a developer make in the top folder, and git ignores.
 TOOLS = {
     "__pycache__",
