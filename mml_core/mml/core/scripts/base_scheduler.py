@@ -80,6 +80,7 @@ class AbstractBaseScheduler(ABC):
         self.params: list[Sequence[Any]] = []
         self.after: dict[int, list[int]] = {}
         self.guard: SignalGuard | None = None
+        self._step_key = ""
         self._trainings: TrainingFolders | None = None
         self.return_value: Any = None
         self.seed = self.step_seed = _checked_seed(cfg.seed)
@@ -199,13 +200,13 @@ class AbstractBaseScheduler(ABC):
     def begin_step(self, step: Step) -> None:
         """Prepare for a step: take down its position, and derive its seed from the run's seed and the step alone."""
         self.step_seed, self.step_position = step_seed(self.seed, step.key), step.position
-        # A run without a record can't be continued, nor can its trainings.
-        self._trainings = TrainingFolders(self.fm.temp_path, step.key) if self.fm.log_path else None
+        self._step_key, self._trainings = step.key, None
 
-    def step_recorded(self, step: Step) -> None:
+    def step_recorded(self, step: Step) -> None:  # noqa: ARG002 # for subclasses
         """Be called when a step is done and recorded for good, to remove what only its continuation would need."""
-        TrainingFolders(self.fm.temp_path, step.key).remove()
-        self._trainings = None
+        if self._trainings is not None:
+            self._trainings.remove()
+        self._step_key, self._trainings = "", None
 
     def get_struct(self, task_name: str) -> TaskStruct:
         """Return the struct of a task; changes that a step makes to its paths and models are journaled with the step.
@@ -235,7 +236,7 @@ class AbstractBaseScheduler(ABC):
             monitor=monitor,
             metrics_callback=metrics_callback,
             name=name,
-            folder=self._trainings.new(name) if self._trainings else None,
+            folder=self._training_folder(name),
             guard=self.guard,
         )
 
@@ -259,6 +260,13 @@ class AbstractBaseScheduler(ABC):
     ) -> None:
         """Tune learning rate and batch size as `tune` asks for, in place."""
         factories.lightning_tune(self.cfg, trainer, model, datamodule)
+
+    def _training_folder(self, name: str | None) -> Path | None:
+        """Return the folder for the checkpoints of a step's next training; None where nothing could be continued."""
+        if not self._step_key or self.fm.log_path is None:
+            return None
+        self._trainings = self._trainings or TrainingFolders(self.fm.temp_path, self._step_key)
+        return self._trainings.new(name)
 
     def highlight_text(self, text: str) -> str:
         """Return `text` so that it stands out in a log line."""
