@@ -2,8 +2,9 @@
 
 import argparse
 import gc
+import os
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.utils import get_args_parser
@@ -21,8 +22,10 @@ from mml.core.scripts.plugins import broken_plugins, load_plugins
 from mml.core.scripts.signals import guarded_signals
 from mml.forking import FORK, find_fork
 from mml.outcome import tell
-from mml.requeued import find_continued, find_requeued
 from mml.sweeping import Jobs
+
+if TYPE_CHECKING:
+    from mml.requeued import Requeued
 
 VERBS = ("help", CONTINUE, "runs", "status", "doctor")
 MULTIRUN = "hydra.mode=MULTIRUN"
@@ -38,11 +41,14 @@ def run_words(words: Sequence[str]) -> None:
         MMLMisconfigurationException: what the words ask for can't be done.
         Exception: whatever the run raises.
     """
-    if continued := find_continued(words):
-        tell(continued.said)
-        if continued.done:
-            return None
-        words = continued.words
+    if _in_job():
+        from mml.requeued import find_continued
+
+        if continued := find_continued(words):
+            tell(continued.said)
+            if continued.done:
+                return None
+            words = continued.words
     flags = parse_flags(words)
     load_env()
     if flags.shell_completion:
@@ -249,11 +255,32 @@ def start(cfg: DictConfig) -> Any:
         raise MMLMisconfigurationException(msg)
     # A scheduler guards its run itself; what comes before it takes seconds, too.
     with guarded_signals():
-        if requeued := find_requeued(cfg):
+        if requeued := _requeued(cfg):
             tell(requeued.said)
             if requeued.done:
                 return requeued.value
             cfg = requeued.cfg
         scheduler = instantiate(cfg.mode.scheduler, cfg, _recursive_=False)
-        gc.enable()  # off since the start of the command line
+        _collect_garbage_again()
         return scheduler.run()
+
+
+def _requeued(cfg: DictConfig) -> "Requeued | None":
+    """Return what to go on with instead of a new run, in a job of Slurm that was started again."""
+    if not _in_job():
+        return None
+    from mml.requeued import find_requeued
+
+    return find_requeued(cfg)
+
+
+def _collect_garbage_again() -> None:
+    """Let a run look for garbage, which nobody did since the start of the command line; what is there by now stays."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
+def _in_job() -> bool:
+    """Tell whether Slurm started this process; only then its commands may be on their way a second time."""
+    return bool(os.environ.get("SLURM_JOB_ID"))

@@ -15,8 +15,8 @@ from mml.core.scripts import factories
 from mml.core.scripts.exceptions import MMLMisconfigurationException, PlanError, UnknownNameError
 from mml.core.scripts.plugins import HOOKS
 from mml.core.scripts.progress import RunProgress
-from mml.core.scripts.run_driver import recall_start, run_recorded, run_unrecorded
 from mml.core.scripts.run_policy import read_policy
+from mml.core.scripts.run_unrecorded import run_unrecorded
 from mml.core.scripts.schedule import Step, checked_after, make_step, step_seed
 from mml.core.scripts.signals import SignalGuard
 from mml.core.scripts.struct_tracker import StructTracker
@@ -168,6 +168,8 @@ class AbstractBaseScheduler(ABC):
         """
         if not self.records_run:
             return run_unrecorded(self, self.plan())
+        from mml.core.scripts.run_driver import recall_start, run_recorded  # a quarter of the start of `mml info`
+
         if self.continue_status:
             recall_start(self)
         return run_recorded(self, self.plan())

@@ -1,43 +1,26 @@
 """The driver of a run: takes lock and journal, runs what remains of the plan, and records each step when it is done."""
 
-import logging
 import shlex
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
 
 from mml.core.scripts import run_folder as folders
 from mml.core.scripts.drift_takeover import fork_source
-from mml.core.scripts.exceptions import UnknownNameError
-from mml.core.scripts.journal import FINISHING, JOURNAL_FILE, PREPARATION, RunRecord, read_events
+from mml.core.scripts.journal import JOURNAL_FILE, RunRecord, read_events
 from mml.core.scripts.notify import open_notifier
 from mml.core.scripts.run_course import RunCourse, refuse_finished, refuse_misfit
 from mml.core.scripts.run_lock import RunLock
 from mml.core.scripts.run_log import run_logging
 from mml.core.scripts.run_news import RunNews
-from mml.core.scripts.run_steps import Scheduler, begin_hook, execute_step
+from mml.core.scripts.run_steps import Scheduler
+from mml.core.scripts.run_unrecorded import log_level
 from mml.core.scripts.schedule import Step
 from mml.core.scripts.seeding import imports_kept_apart
 from mml.core.scripts.signals import guarded_signals
 from mml.core.scripts.slurm import current_job, mark
 from mml.report.tables import count_text, seconds_text, show
-
-
-def run_unrecorded(scheduler: Scheduler, steps: list[Step]) -> Any:
-    """Run a plan without a trace on disk, for modes that only look."""
-    with run_logging(None, _log_level(scheduler), scheduler.progress.console), scheduler.progress:
-        begin_hook(scheduler, PREPARATION)
-        scheduler.after_preparation_hook()
-        while steps:
-            for step in steps:
-                execute_step(scheduler, step)
-            steps = scheduler.steps_from(steps[-1].position + 1)
-        begin_hook(scheduler, FINISHING)
-        scheduler.before_finishing_hook()
-    scheduler.report()
-    return scheduler.return_value
 
 
 def recall_start(scheduler: Scheduler) -> None:
@@ -58,7 +41,7 @@ def recall_start(scheduler: Scheduler) -> None:
 
 def run_recorded(scheduler: Scheduler, steps: list[Step]) -> Any:
     """Run what remains of a plan, recording each step; return the scheduler's return value."""
-    level = _log_level(scheduler)
+    level = log_level(scheduler)
     with open_notifier(scheduler.cfg) as notifier:
         if not scheduler.continue_status:
             fork_source(scheduler)
@@ -128,10 +111,3 @@ def _run_folder(scheduler: Scheduler) -> Path:
     folder = folders.make_run_folder(proj_path, str(cfg.mode.get("id", "run")))
     folders.store_config(folder, cfg, given_overrides())
     return folder
-
-
-def _log_level(scheduler: Scheduler) -> str:
-    level = str(OmegaConf.select(scheduler.cfg, "logging.level", default="INFO")).upper()
-    if level not in logging.getLevelNamesMapping():
-        raise UnknownNameError(level, kind="logging.level", known=logging.getLevelNamesMapping())
-    return level
