@@ -1,7 +1,6 @@
 """What authors of plugins test their schedulers with: `SchedulerContract`, the promises of every scheduler as tests."""
 
 import shutil
-from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,15 +16,16 @@ from mml.core.scripts.base_scheduler import AbstractBaseScheduler
 from mml.core.scripts.exceptions import ContinueError, UnknownNameError
 from mml.core.scripts.run_folder import RUNS_FOLDER
 from mml.core.scripts.runs import run_folders
-from mml.core.scripts.schedule import Step, restore_step
-from mml.runners.base import StepOutcome
+from mml.core.scripts.schedule import restore_step
+from mml.runners.base import Work
+from mml.runners.serial import SerialRunner
 
 
 class Crash(BaseException):
     """Stands for a process that dies; no scheduler may catch it."""
 
 
-class CrashingRunner:
+class CrashingRunner(SerialRunner):
     """Runs steps in this process, and dies at one of them as a killed process would.
 
     Args:
@@ -34,19 +34,20 @@ class CrashingRunner:
     """
 
     def __init__(self, position: int, after: bool) -> None:
+        super().__init__()
         self.position = position
         self.after = after
 
-    def submit(self, step: Step, execute: Callable[[Step], StepOutcome]) -> StepOutcome:
+    def submit(self, work: Work) -> None:
         """Run a step, or die.
 
         Raises:
             Crash: at the step to die at.
         """
-        if step.position != self.position:
-            return execute(step)
+        if work.step != self.position:
+            return super().submit(work)
         if self.after:
-            execute(step)
+            super().submit(work)
         raise Crash
 
 

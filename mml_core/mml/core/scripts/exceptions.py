@@ -14,6 +14,10 @@
     - TaskDataError                  images or labels that can't become, or no longer are, a task
     - MissingWeightsError            pretrained weights that are not on this machine
     - StepsFailedError               steps of a run failed; all that do not need them are done
+    - RunnerError                    the engine that steps run on is lost
+    - WorkerLostError                the process or machine that a step ran on died
+    - WorkerStepError                an error of a step on another machine, whose class is not known here
+    - AttemptRevokedError            an attempt at a step was given up, and may not write any more
 - Interrupted (a BaseException)      the run was asked to stop by a signal
 """
 
@@ -139,6 +143,22 @@ class StepsFailedError(MMLError):
     def __reduce__(self) -> tuple[Any, tuple[int, list[StepAccount]]]:
         """Let the error travel between processes, although its text is made of its parts."""
         return StepsFailedError, (self.total, self.accounts)
+
+
+class RunnerError(MMLError):
+    """The engine that steps run on is lost, or refuses to go on."""
+
+
+class WorkerLostError(MMLError):
+    """The process or machine that a step ran on died; the text says of what, with the last lines of its log."""
+
+
+class WorkerStepError(MMLError):
+    """An error of a step in another process, whose class can't be made here; the text says the same."""
+
+
+class AttemptRevokedError(MMLError):
+    """An attempt at a step was given up meanwhile: another one has its place, and it may not write any more."""
 
 
 class Interrupted(BaseException):

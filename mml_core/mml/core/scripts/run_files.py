@@ -8,3 +8,6 @@ OVERRIDES_FILE = "overrides.yaml"
 LOG_FILE = "exp.log"
 ERRORS_FOLDER = "errors"
 LIVE_FILE = "live.json"
+WORKERS_FOLDER = "workers"  # a folder for each process that does steps for the run: its lock, log and live state
+ATTEMPTS_FOLDER = "attempts"  # a folder for each attempt at a step in such a process, as long as it may go on
+JOB_FILE = "job.json"  # in the folder of an attempt: how its runner finds it again

@@ -4,6 +4,7 @@ import logging
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 from mml.core.scripts.exceptions import StepAccount
 from mml.core.scripts.journal import Done, Failed, Skipped, Started
@@ -13,7 +14,7 @@ from mml.core.scripts.run_policy import RunPolicy, fails_a_step
 from mml.core.scripts.run_steps import Scheduler, execute_step
 from mml.core.scripts.schedule import Step, remaining
 from mml.report.tables import count_text, seconds_text
-from mml.runners.base import Runner, StepOutcome
+from mml.runners.base import Runner, RunSetup, StepOutcome, Work, WorkerSetup
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class RunLoop:
         self._policy = policy
         self._runner = runner
         self.missing: dict[int, StepAccount] = {}
+        setup = WorkerSetup(str(book.folder), {})
+        runner.open(RunSetup(book.folder, _no_worker, setup, self._execute, lambda *_: None))
 
     def run(self, steps: list[Step]) -> None:
         """Do what remains of a plan; a step may add steps to it, so it is read on until it ends."""
@@ -76,7 +79,10 @@ class RunLoop:
             attempt += 1
             self._begin(step, attempt)
             try:
-                outcome = self._runner.submit(step, self._execute)
+                self._runner.submit(Work(step.position, step.record, str(attempt)))
+                (report,) = self._runner.wait(None)
+                outcome = report.outcome
+                assert outcome is not None
             except (Exception, SystemExit) as error:
                 if self._ends_run(error, attempt):
                     raise
@@ -94,7 +100,8 @@ class RunLoop:
         self._scheduler.progress.begin_step(step.position + 1, str(step.record))
         self._book.append(Started(time=time.time(), step=step.position), durable=False)
 
-    def _execute(self, step: Step) -> StepOutcome:
+    def _execute(self, work: Work) -> StepOutcome:
+        (step,) = self._scheduler.steps_from(work.step)[:1]
         return execute_step(self._scheduler, step)
 
     def _record(self, step: Step, outcome: StepOutcome) -> None:
@@ -174,3 +181,7 @@ def _let_go(error: BaseException | None) -> None:
         seen.add(id(error))
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
+
+
+def _no_worker(*_: object) -> Any:
+    raise NotImplementedError

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from mml.core.scripts.exceptions import PlanError
 from mml.core.scripts.portable_paths import PathRoots
+from mml.core.scripts.resources import NOTHING, Resources
 
 PATH_MARK = "$path"
 # Whole numbers beyond these are not read exactly, or at all, by every reader of JSON.
@@ -20,12 +21,15 @@ _LEAST, _MOST = -(2**63), 2**64 - 1
 class StepRecord(msgspec.Struct, frozen=True, array_like=True):
     """The part of a step that is journaled: command name, params in portable form, and what it comes after.
 
-    `after` holds positions of steps that this one needs; None: it needs the one before it.
+    `after` holds positions of steps that this one needs; None: it needs the one before it. `name` is how others may
+    call it, and `resources` are what the plan says that it needs.
     """
 
     command: str
     params: list[Any]
     after: list[int] | None = None
+    name: str = ""
+    resources: Resources = NOTHING
 
     @property
     def key(self) -> str:
