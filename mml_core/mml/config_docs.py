@@ -73,11 +73,12 @@ class TreeDoc(NamedTuple):
     groups: dict[str, GroupDoc]
 
 
-def read_tree(sources: Iterable[str]) -> TreeDoc:
+def read_tree(sources: Iterable[str], made: Iterable[OptionDoc] = ()) -> TreeDoc:
     """Read the comments of config folders; where several hold the same option, the first counts, as for Hydra.
 
     Args:
         sources: `pkg://package` or `file:///folder`, the most important first.
+        made: options that are in no file.
     """
     keys: tuple[KeyDoc, ...] = ()
     entries: dict[str, tuple[str, str]] = {}
@@ -89,6 +90,8 @@ def read_tree(sources: Iterable[str]) -> TreeDoc:
             keys, entries = tuple(key_docs(text, "")), _default_entries(text)
         for option in _options(folder):
             found.setdefault(option.group, {}).setdefault(option.name, option)
+    for option in made:
+        found.setdefault(option.group, {}).setdefault(option.name, option)
     order = sorted(found, key=lambda group: (list(entries).index(group) if group in entries else len(entries), group))
     groups = {name: GroupDoc(name, *entries.get(name, ("", "")), _complete(found[name])) for name in order}
     return TreeDoc(keys, groups)

@@ -24,10 +24,11 @@ from mml.continuing import continued_config, find_continue
 from mml.core.data_loading.file_manager import MMLFileManager
 from mml.core.scripts.environment import absolute_path
 from mml.core.scripts.exceptions import MMLMisconfigurationException
-from mml.core.scripts.plugins import config_search_paths
+from mml.core.scripts.plugins import config_search_paths, plugin_runners
 from mml.core.scripts.utils import as_list
 from mml.forking import find_fork, forked_config
 from mml.hydra_speed import faster_source, lean_defaults
+from mml.runner_source import RunnerSource
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,8 @@ class MMLConfigLoader(ConfigLoaderImpl):
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
-        self.repository.sources = [faster_source(source) for source in self.repository.sources]
+        *sources, schema = map(faster_source, self.repository.sources)  # that of schemas has to be the last one
+        self.repository.sources = [*sources, RunnerSource(plugin_runners()), schema]
         # What is being composed, for messages: with `continue=<run>` it is not what was typed.
         self.composing: tuple[str, ...] = ()
         self.config_name: str | None = CONFIG_NAME

@@ -7,11 +7,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from mml import __version__
-from mml.config_docs import GroupDoc, KeyDoc, OptionDoc, TreeDoc, read_tree
+from mml.config_docs import GroupDoc, KeyDoc, OptionDoc, TreeDoc, option_doc, read_tree
 from mml.config_loading import CONFIG_TREE, search_path
 from mml.core.scripts.drift_config import WHERE_GROUPS, WHERE_KEYS
 from mml.core.scripts.exceptions import UnknownNameError
-from mml.core.scripts.plugins import load_plugins
+from mml.core.scripts.plugins import load_plugins, plugin_runners
+from mml.runner_source import GROUP as RUNNER
 
 VERBS = {
     "continue": "Go on with a run where it stopped: `mml continue [RUN] [key=value ...]`; without RUN the only one "
@@ -78,7 +79,8 @@ def _where_text() -> str:
 def load_tree() -> TreeDoc:
     """Return what the config tree of mml and of all plugins says."""
     load_plugins()
-    return read_tree(element.path for element in search_path(CONFIG_TREE).get_path() if element.provider != "hydra")
+    folders = (element.path for element in search_path(CONFIG_TREE).get_path() if element.provider != "hydra")
+    return read_tree(folders, [option_doc(made.text, RUNNER, made.name, made.provider) for made in plugin_runners()])
 
 
 def find_keys(tree: TreeDoc, topic: str) -> list[tuple[str, KeyDoc]]:

@@ -46,7 +46,40 @@ trace: null
 """
 
 
-def install_plugin(site: Path, name: str, value: str, files: Mapping[str, str], version: str = "1.2.3") -> None:
+# A runner that does nothing else than the serial one, and says what it was made with.
+TOY_RUNNER = """
+    from mml.runners.serial import SerialRunner
+
+
+    class ToyRunner(SerialRunner):
+        '''Runs steps here, and greets.
+
+        Args:
+            greeting: what to say,
+                at the start.
+            times: how often.
+        '''
+
+        def __init__(self, greeting: str = "hello: you", times: int = 1, names: tuple[str, ...] = ("a", "b")) -> None:
+            super().__init__()
+            self.greeting, self.times, self.names = greeting, times, names
+
+        def open(self, run):
+            print("TOY", self.greeting, self.times, list(self.names), flush=True)
+            return super().open(run)
+"""
+
+
+def install_runner(site: Path, name: str, code: str = TOY_RUNNER, made: str = "ToyRunner", **options: str) -> None:
+    """Install a distribution `mml-<name>` with the module `<name>_runner` and an entry point for the class in it."""
+    module = f"{name.replace('-', '_')}_runner"
+    files = {f"{module}.py": code} if code else {}
+    install_plugin(site, name, f"{module}:{made}", files, **options, group="mml.runners")
+
+
+def install_plugin(
+    site: Path, name: str, value: str, files: Mapping[str, str], version: str = "1.2.3", group: str = "mml.plugins"
+) -> None:
     """Install a distribution with one entry point into the folder `site`.
 
     Args:
@@ -55,11 +88,12 @@ def install_plugin(site: Path, name: str, value: str, files: Mapping[str, str], 
         value: of the entry point, e.g. `mml_toy.activate`.
         files: path relative to `site` -> text.
         version: of the distribution.
+        group: of the entry point.
     """
     info = site / f"mml_{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: mml-{name}\nVersion: {version}\n")
-    (info / "entry_points.txt").write_text(f"[mml.plugins]\n{name} = {value}\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
     for path, text in files.items():
         target = site / path
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,8 @@
-"""Plugins: what other distributions add to mml through the entry point group `mml.plugins`.
+"""Plugins: what other distributions add to mml through the entry point groups `mml.plugins` and `mml.runners`.
 
-The value of an entry point is a module, which is imported, or a callable, which is called without arguments. Either
+The value of the former is a module, which is imported, or a callable, which is called without arguments. Either
 registers config folders (`add_config_search_path`, or a Hydra `SearchPathPlugin`), path templates, creators and hooks.
+The value of the latter is the class of a runner, which becomes the option `runner=<name of the entry point>`.
 """
 
 import importlib.util
@@ -16,6 +17,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from mml.core.scripts.exceptions import MMLMisconfigurationException
+from mml.core.scripts.runner_options import RUNNER_GROUP, RunnerOption, runner_option
 
 GROUP = "mml.plugins"
 _PACKAGE, _FOLDER = "pkg://", "file://"
@@ -58,24 +60,27 @@ class PluginReport(NamedTuple):
         distribution: name of the distribution that brings it.
         version: of the distribution.
         fault: why the plugin is skipped, None if it works.
+        kind: `plugin`, or `runner` for a single runner.
     """
 
     name: str
     distribution: str
     version: str
     fault: str | None = None
+    kind: str = "plugin"
 
     def __str__(self) -> str:
-        known = f"plugin {self.name} ({self.distribution} {self.version})"
+        known = f"{self.kind} {self.name} ({self.distribution} {self.version})"
         return f"{known} is skipped: {self.fault}" if self.fault else known
 
 
 # Plugins fill these while they are loaded.
 HOOKS = Hooks()
 _FOLDERS: list[ConfigFolder] = []
+_RUNNERS: list[RunnerOption] = []
 _LOADING: list[str] = []
-# Name of an entry point -> the module that it names.
-_MODULES: dict[str, str] = {}
+# Kind and name of an entry point -> the module that it names.
+_MODULES: dict[tuple[str, str], str] = {}
 
 
 def add_config_search_path(path: str) -> None:
@@ -101,13 +106,21 @@ def config_search_paths() -> list[ConfigFolder]:
 @cache
 def load_plugins() -> tuple[PluginReport, ...]:
     """Load all installed plugins, once per process; a broken one is skipped and says why in its report."""
-    return tuple(_load(entry) for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name))
+    installed = entry_points()  # reads what is installed, so it is asked once
+    plugins = sorted(installed.select(group=GROUP), key=lambda entry: entry.name)
+    runners = sorted(installed.select(group=RUNNER_GROUP), key=lambda entry: (entry.name, _origin(entry)))
+    return tuple([*(_load(entry, _activate) for entry in plugins), *(_load(entry, _add_runner) for entry in runners)])
+
+
+def plugin_runners() -> list[RunnerOption]:
+    """Return the options of the runners that plugins brought, in order."""
+    return list(_RUNNERS)
 
 
 def loaded_plugins() -> list[tuple[PluginReport, str]]:
     """Return each plugin that works and the module of its entry point; none if this process has not loaded any."""
     reports = load_plugins() if load_plugins.cache_info().currsize else ()
-    return [(report, _MODULES.get(report.name, "")) for report in reports if not report.fault]
+    return [(report, _MODULES.get((report.kind, report.name), "")) for report in reports if not report.fault]
 
 
 def broken_plugins(reports: Iterable[PluginReport]) -> list[PluginReport]:
@@ -128,18 +141,16 @@ def _folder_fault(path: str) -> str | None:
     return None if found else f"no package '{package}' is installed"
 
 
-def _load(entry: EntryPoint) -> PluginReport:
+def _load(entry: EntryPoint, take_in: Callable[[EntryPoint], None]) -> PluginReport:
     """Load one plugin; what it registered in part is taken back when it fails."""
-    registries: list[list[Any]] = [_FOLDERS, *vars(HOOKS).values()]
+    registries: list[list[Any]] = [_FOLDERS, _RUNNERS, *vars(HOOKS).values()]
     lengths = [len(registry) for registry in registries]
-    report = PluginReport(entry.name, *_origin(entry))
+    report = PluginReport(entry.name, *_origin(entry), kind="runner" if entry.group == RUNNER_GROUP else "plugin")
     _LOADING.append(entry.name)
-    _MODULES[entry.name] = entry.module
+    _MODULES.setdefault((report.kind, entry.name), entry.module)
     try:
         with redirect_stdout(sys.stderr):  # tab completion and `mode.format=json` own stdout
-            loaded = entry.load()
-            if callable(loaded) and not isinstance(loaded, ModuleType):
-                loaded()
+            take_in(entry)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin does, mml goes on without it
         for registry, length in zip(registries, lengths, strict=True):
             del registry[length:]
@@ -147,6 +158,24 @@ def _load(entry: EntryPoint) -> PluginReport:
     finally:
         _LOADING.pop()
     return report
+
+
+def _activate(entry: EntryPoint) -> None:
+    loaded = entry.load()
+    if callable(loaded) and not isinstance(loaded, ModuleType):
+        loaded()
+
+
+def _add_runner(entry: EntryPoint) -> None:
+    """Make a runner an option.
+
+    Raises:
+        MMLMisconfigurationException: it can't be one, or another has its name.
+    """
+    if other := next((option for option in _RUNNERS if option.name == entry.name), None):
+        msg = f"{other.provider} brings a runner of this name, too; only that one can be chosen"
+        raise MMLMisconfigurationException(msg)
+    _RUNNERS.append(runner_option(entry, _origin(entry)[0]))
 
 
 def _origin(entry: EntryPoint) -> tuple[str, str]:
@@ -158,4 +187,6 @@ def _origin(entry: EntryPoint) -> tuple[str, str]:
 
 def _reason(error: BaseException) -> str:
     text = str(error).strip()
+    if isinstance(error, MMLMisconfigurationException):
+        return text
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
