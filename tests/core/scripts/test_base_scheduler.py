@@ -11,6 +11,7 @@ from mml.core.data_loading.file_manager import MMLFileManager
 from mml.core.scripts.base_scheduler import AbstractBaseScheduler
 from mml.core.scripts.exceptions import MMLMisconfigurationException, PlanError, TaskNameError, UnknownNameError
 from mml.core.scripts.plugins import HOOKS
+from mml.core.scripts.resources import Resources
 from tests.support.tasks import make_task
 from tests.support.toy_scheduler import Toy, toy_config
 
@@ -276,6 +277,34 @@ def test_step_after_one_that_is_not_planned_yet_is_refused(root: Path) -> None:
     scheduler = Mode(config(root))
     with pytest.raises(PlanError, match=r"Step 1, act, can't come after \[0\]"):
         scheduler.add_step(scheduler.act, 1, after=[0])
+    assert scheduler.commands == []
+
+
+def test_steps_come_after_names_and_say_what_they_need(root: Path) -> None:
+    class Named(Mode):
+        def create_routine(self) -> None:
+            self.add_step(self.act, 1, after=["last"], resources={"cpus": 2, "memory": "1GB"})
+            self.add_step(self.act, 2, after=(), name="last")
+
+    first, second = (step.record for step in Named(config(root)).plan())
+    assert (first.after, first.resources) == ([1], Resources(cpus=2, memory=10**9))
+    assert (second.after, second.name) == ([], "last")
+
+
+def test_plan_in_which_steps_wait_for_one_another_is_refused(root: Path) -> None:
+    class Circle(Mode):
+        def create_routine(self) -> None:
+            self.add_step(self.act, 1, after=["b"], name="a")
+            self.add_step(self.act, 2, after=["a"], name="b")
+
+    with pytest.raises(PlanError, match="wait for one another"):
+        Circle(config(root)).plan()
+
+
+def test_resources_that_can_not_be_any_are_refused(root: Path) -> None:
+    scheduler = Mode(config(root))
+    with pytest.raises(UnknownNameError, match=r"resource of step 1, act 'cpu'.*Did you mean 'cpus'"):
+        scheduler.add_step(scheduler.act, 1, resources={"cpu": 1})
     assert scheduler.commands == []
 
 

@@ -27,6 +27,7 @@ from mml.core.scripts.exceptions import (
 from mml.core.scripts.journal import Done, Failed, RunRecord, Skipped, Started, Stopped, read_events
 from mml.core.scripts.model_storage import ModelStorage
 from mml.core.scripts.run_policy import RunPolicy
+from mml.core.scripts.schedule import StepDetails
 from tests.support.tasks import make_task
 from tests.support.toy_scheduler import only_run, outcome, runs_of, start_child, toy_config
 
@@ -391,7 +392,7 @@ def test_scheduler_in_the_same_process_goes_on_with_structs_as_they_were(root: P
         struct = scheduler.get_struct("t")
         scheduler.seen.append((dict(struct.paths), [model.performance for model in struct.models]))
         scheduler.seen.append(scheduler.get_struct("u").paths)
-        scheduler.seen.append((scheduler.return_value, len(scheduler.commands), dict(scheduler.after)))
+        scheduler.seen.append((scheduler.return_value, len(scheduler.commands), dict(scheduler.details)))
 
     before, after = (
         Planned(toy_config(root), build, look),
@@ -406,7 +407,7 @@ def test_scheduler_in_the_same_process_goes_on_with_structs_as_they_were(root: P
         performances,
     )
     assert after.seen[1] == {}
-    assert after.seen[2] == (value, 3, {1: [], 2: []})
+    assert after.seen[2] == (value, 3, {1: StepDetails([]), 2: StepDetails([])})
 
 
 def test_what_reuse_attached_stays_when_the_step_that_found_it_fails(root: Path) -> None:

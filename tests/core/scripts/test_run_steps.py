@@ -80,7 +80,7 @@ def test_whatever_fails_all_is_undone(tmp_path: Path, spoil: Act, error: type[Ex
         with pytest.raises(error):
             execute_step(scheduler, step)
     assert scheduler.return_value == {"kept": [1]}
-    assert (len(scheduler.commands), len(scheduler.params), scheduler.after) == (1, 1, {})
+    assert (len(scheduler.commands), len(scheduler.params), scheduler.details) == (1, 1, {})
     assert step.params == [{"numbers": [1]}]
 
 

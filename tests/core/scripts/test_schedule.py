@@ -3,6 +3,7 @@
 import math
 import re
 from enum import Enum, IntEnum, StrEnum
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,12 +16,16 @@ from omegaconf import OmegaConf
 
 from mml.core.scripts.exceptions import PlanError
 from mml.core.scripts.portable_paths import PathRoots
+from mml.core.scripts.resources import Resources
 from mml.core.scripts.schedule import (
     Step,
+    StepDetails,
     StepRecord,
     check_same_plan,
     checked_after,
     make_step,
+    planned_details,
+    refuse_cycles,
     remaining,
     restore_step,
     step_seed,
@@ -213,11 +218,11 @@ def test_step_shows_what_it_calls() -> None:
 def test_step_needs_the_one_before_it_unless_it_says_otherwise(
     position: int, after: list[int] | None, needs: list[int]
 ) -> None:
-    assert make_step(position, "work", [], ROOTS, after).needs == needs
+    assert make_step(position, "work", [], ROOTS, StepDetails(after)).needs == needs
 
 
 def test_what_a_step_comes_after_survives_the_journal_and_is_no_part_of_its_key() -> None:
-    first, second = make_step(3, "work", [], ROOTS, [1]), make_step(3, "work", [], ROOTS)
+    first, second = make_step(3, "work", [], ROOTS, StepDetails([1])), make_step(3, "work", [], ROOTS)
     assert first.key == second.key
     read = msgspec.json.decode(msgspec.json.encode(first.record), type=StepRecord)
     assert restore_step(3, read, ROOTS).needs == [1]
@@ -228,11 +233,79 @@ def test_positions_are_sorted_each_once(given: Any, kept: list[int] | None) -> N
     assert checked_after(given, 3, "work") == kept
 
 
-@pytest.mark.parametrize("after", [[3], [-1], [4], [True], ["0"], [1.0], 1, "0", [0, 3]])
+@pytest.mark.parametrize("after", [[3], [-1], [4], [True], [""], [1.0], 1, "0", [0, 3]])
 def test_positions_that_are_not_those_of_earlier_steps_are_refused(after: Any) -> None:
     named = rf"Step 4, work, can't come after {re.escape(repr(after))}\..*earlier steps \(from 0 to 2\)"
     with pytest.raises(PlanError, match=named):
         checked_after(after, 3, "work")
+
+
+def test_names_are_kept_behind_positions_each_once() -> None:
+    assert checked_after(["b", 2, "a", "b", 0], 3, "work") == [0, 2, "b", "a"]
+
+
+def planned(*details: StepDetails) -> list[Step]:
+    resolved = planned_details(dict(enumerate(details)), range(len(details)))
+    return [make_step(number, "work", [number], ROOTS, resolved[number]) for number in range(len(details))]
+
+
+def test_names_become_positions_also_those_of_later_steps() -> None:
+    steps = planned(
+        StepDetails(["end", "mid"]), StepDetails([0], "tail"), StepDetails([], "mid"), StepDetails([2], "end")
+    )
+    assert [step.needs for step in steps] == [[2, 3], [0], [], [2]]
+    assert [step.record.name for step in steps] == ["", "tail", "mid", "end"]
+    refuse_cycles(steps)
+
+
+def test_name_that_no_step_has_is_refused_with_the_nearest() -> None:
+    with pytest.raises(PlanError, match=r"Step 2 comes after 'trian', but no step .*Did you mean 'train'\?"):
+        planned(StepDetails([], "train"), StepDetails(["trian"]))
+
+
+def test_name_of_two_steps_is_refused() -> None:
+    with pytest.raises(PlanError, match=r"name 'a': step 1 and step 3\."):
+        planned(StepDetails([], "a"), StepDetails([], "b"), StepDetails([], "a"))
+
+
+def test_details_without_names_are_found_at_no_cost() -> None:
+    assert planned_details({}, range(3)) == {}
+    assert planned_details({1: StepDetails([0]), 7: StepDetails([], "x")}, range(3)) == {1: StepDetails([0])}
+
+
+def chained(after: list[list[int | str]]) -> list[Step]:
+    return planned(*(StepDetails(needs, name) for needs, name in zip(after, "abc", strict=False)))
+
+
+@pytest.mark.parametrize("after", [[[], ["a"]], [["b"], []], [["c"], ["a"], []]])
+def test_steps_that_can_have_their_turn_are_accepted(after: list[list[int | str]]) -> None:
+    refuse_cycles(chained(after))
+
+
+@pytest.mark.parametrize(
+    ("after", "circle"),
+    [([["a"]], {1}), ([["b"], ["a"]], {1, 2}), ([["c"], ["a"], ["b"]], {1, 2, 3}), ([[], ["c", "a"], ["b"]], {2, 3})],
+)
+def test_steps_that_wait_for_one_another_are_refused(after: list[list[int | str]], circle: set[int]) -> None:
+    with pytest.raises(PlanError, match="steps wait for one another: step") as caught:
+        refuse_cycles(chained(after))
+    numbers = [int(number) for number in re.findall(r"step (\d+)", str(caught.value))]
+    assert {*numbers} == circle
+    assert numbers[0] == numbers[-1]
+    for step, needed in pairwise(numbers):
+        assert needed - 1 in chained(after)[step - 1].needs
+
+
+def test_name_and_resources_survive_the_journal_and_are_no_part_of_the_key() -> None:
+    details = StepDetails([], "first", Resources(cpus=2, memory=10))
+    first = make_step(0, "work", [], ROOTS, details)
+    read = msgspec.json.decode(msgspec.json.encode(first.record), type=StepRecord)
+    assert (read.name, read.resources) == ("first", Resources(cpus=2, memory=10))
+    assert first.key == make_step(0, "work", [], ROOTS).key
+
+
+def test_records_without_names_are_read_as_they_were_written_before() -> None:
+    assert msgspec.json.decode(b'["work",[1]]', type=StepRecord) == StepRecord("work", [1])
 
 
 def test_first_step_can_come_after_nothing() -> None:

@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,9 +15,19 @@ from mml.core.scripts import factories
 from mml.core.scripts.exceptions import MMLMisconfigurationException, PlanError, UnknownNameError
 from mml.core.scripts.plugins import HOOKS
 from mml.core.scripts.progress import RunProgress
+from mml.core.scripts.resources import read_resources
 from mml.core.scripts.run_policy import read_policy
 from mml.core.scripts.run_unrecorded import run_unrecorded
-from mml.core.scripts.schedule import Step, checked_after, make_step, step_seed
+from mml.core.scripts.schedule import (
+    NO_DETAILS,
+    Step,
+    StepDetails,
+    checked_after,
+    make_step,
+    planned_details,
+    refuse_cycles,
+    step_seed,
+)
 from mml.core.scripts.signals import SignalGuard
 from mml.core.scripts.struct_tracker import StructTracker
 from mml.core.scripts.training_folders import TrainingFolders
@@ -54,7 +64,8 @@ class AbstractBaseScheduler(ABC):
         subroutines: those of `available_subroutines` that `cfg.mode.subroutines` asks for.
         commands: the methods to call, one per step.
         params: the positional arguments of each command: JSON values or paths.
-        after: position of a step -> positions of those that it needs; a step that is not in it needs the one before it.
+        details: position of a step -> what its plan says besides command and params; a step that is not in it needs the
+            one before it.
         policy: what is done about a step that fails.
         guard: holds back signals while the run is going on, None outside of it.
         pivot: a prominent task among `cfg.task_list`: `cfg.pivot.name`, else the first; None without tasks.
@@ -78,7 +89,7 @@ class AbstractBaseScheduler(ABC):
         self.pivot = _pivot(cfg, self.task_list)
         self.commands: list[Callable[..., Any]] = []
         self.params: list[Sequence[Any]] = []
-        self.after: dict[int, list[int]] = {}
+        self.details: dict[int, StepDetails] = {}
         self.guard: SignalGuard | None = None
         self._step_key = ""
         self._trainings: TrainingFolders | None = None
@@ -97,25 +108,37 @@ class AbstractBaseScheduler(ABC):
     def create_routine(self) -> None:
         """Fill `commands` and `params`, based on `subroutines`. No work is done here."""
 
-    def add_step(self, command: Callable[..., Any], *params: Any, after: Iterable[int] | None = None) -> int:
+    def add_step(
+        self,
+        command: Callable[..., Any],
+        *params: Any,
+        after: Iterable[int | str] | None = None,
+        resources: Mapping[str, Any] | None = None,
+        name: str | None = None,
+    ) -> int:
         """Append a step to the plan and return its position; a running step may add steps, too.
 
         Args:
             command: a method of this scheduler.
             *params: its arguments: JSON values or paths.
-            after: positions of the steps that it needs, `()` for none; by default the step before it. With
-                `on_error=continue`, a step is done unless one that it needs failed.
+            after: steps that it needs, by their positions or names, also names of later ones; `()` for none; by default
+                the step before it. A step runs when all that it needs are done, and sees what they changed.
+            resources: what it needs of a machine: `cpus`, `gpus`, `memory` (bytes, or text as `"8GB"`). The config's
+                `runner.resources` comes first.
+            name: how others may call it; no two steps of a plan may have the same.
 
         Raises:
-            PlanError: a param that can't be journaled, or `after` holds anything but positions of earlier steps.
+            PlanError: a param that can't be journaled, or `after` holds neither positions of earlier steps nor names.
+            MMLMisconfigurationException: resources that can't be any.
         """
-        position, name = len(self.commands), _command_name(command)
-        needed = checked_after(after, position, name)
-        make_step(position, name, params, self.fm.roots, needed)
+        position, called = len(self.commands), _command_name(command)
+        what = f"step {position + 1}, {called}"
+        details = StepDetails(checked_after(after, position, called), name or "", read_resources(resources, what))
+        make_step(position, called, params, self.fm.roots)
         self.commands.append(command)
         self.params.append(list(params))
-        if needed is not None:
-            self.after[position] = needed
+        if details != NO_DETAILS:
+            self.details[position] = details
         return position
 
     def after_preparation_hook(self) -> None:  # noqa: B027 # optional for subclasses
@@ -138,22 +161,26 @@ class AbstractBaseScheduler(ABC):
                 self.fm.task_index.header(name)
         self.commands.clear()
         self.params.clear()
-        self.after.clear()
+        self.details.clear()
         self.create_routine()
-        return self.steps_from(0)
+        steps = self.steps_from(0)
+        refuse_cycles(steps)
+        return steps
 
     def steps_from(self, position: int) -> list[Step]:
         """Return the planned steps from a position on.
 
         Raises:
-            PlanError: a param that can't be journaled, or lists of commands and params of different length.
+            PlanError: a param that can't be journaled, lists of commands and params of different length, a need that
+                is no step, or a name of two steps.
         """
         if len(self.commands) != len(self.params):
             msg = f"The plan has {len(self.commands)} commands, but {len(self.params)} lists of params; each needs one."
             raise PlanError(msg)
         roots = self.fm.roots
+        details = planned_details(self.details, range(position, len(self.commands)))
         return [
-            make_step(number, _command_name(self.commands[number]), self.params[number], roots, self.after.get(number))
+            make_step(number, _command_name(self.commands[number]), self.params[number], roots, details.get(number))
             for number in range(position, len(self.commands))
         ]
 

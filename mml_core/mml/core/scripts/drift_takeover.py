@@ -21,9 +21,9 @@ from mml.core.scripts.exceptions import ContinueError
 from mml.core.scripts.journal import JOURNAL_FILE, Done, Opened, RunRecord, Started, read_events
 from mml.core.scripts.run_book import RunBook
 from mml.core.scripts.run_folder import RUNS_FOLDER, plain_config, read_stored
-from mml.core.scripts.run_steps import Scheduler
+from mml.core.scripts.run_steps import Scheduler, extend_plan
 from mml.core.scripts.runs import FINISHED, read_run
-from mml.core.scripts.schedule import Step, restore_step
+from mml.core.scripts.schedule import Step
 from mml.core.scripts.values import restored_value
 from mml.report.tables import Column, as_table, count_text, show
 
@@ -164,11 +164,7 @@ def _brought_in(scheduler: Scheduler, done: Done) -> list[Step]:
     if done.value is not msgspec.UNSET:
         scheduler.return_value = restored_value(done.value)
     first = len(scheduler.commands)
-    for position, grown in enumerate(done.grown, start=first):
-        scheduler.commands.append(getattr(scheduler, grown.command))
-        scheduler.params.append(restore_step(position, grown, scheduler.fm.roots).params)
-        if grown.after is not None:
-            scheduler.after[position] = grown.after
+    extend_plan(scheduler, done.grown)
     return scheduler.steps_from(first)
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,8 @@ from mml.core.scripts.run_account import opened
 from mml.core.scripts.run_book import RunBook
 from mml.core.scripts.run_failure import ended
 from mml.core.scripts.run_loop import RunLoop
-from mml.core.scripts.run_steps import Scheduler, begin_hook, call_hooks
-from mml.core.scripts.schedule import Step, StepRecord, check_same_plan, checked_after, restore_step
+from mml.core.scripts.run_steps import Scheduler, begin_hook, call_hooks, extend_plan
+from mml.core.scripts.schedule import Step, check_same_plan
 from mml.core.scripts.signals import SignalGuard
 from mml.core.scripts.values import plain_value, restored_value
 from mml.runners.base import Runner
@@ -158,11 +157,7 @@ class RunCourse:
             tell_reused(scheduler, planned, now, [step.record.command for step in steps])
             return
         check_same_plan(record.plan[: record.base_plan], [step.record for step in steps])
-        for position, grown in enumerate(record.plan[record.base_plan :], start=record.base_plan):
-            scheduler.commands.append(_command(scheduler, grown))
-            scheduler.params.append(restore_step(position, grown, scheduler.fm.roots).params)
-            if grown.after is not None:
-                scheduler.after[position] = checked_after(grown.after, position, grown.command) or []
+        extend_plan(scheduler, record.plan[record.base_plan :])
 
     def _run_steps(self, steps: list[Step]) -> None:
         """Do what remains of the plan.
@@ -223,17 +218,3 @@ def _runner(scheduler: Scheduler) -> Runner:
     config = OmegaConf.select(scheduler.cfg, "runner._target_", default=None)
     runner: Runner = SerialRunner() if config is None else instantiate(scheduler.cfg.runner)
     return runner
-
-
-def _command(scheduler: Scheduler, grown: StepRecord) -> Callable[..., Any]:
-    """Return the method of a step that was added to the plan while running.
-
-    Raises:
-        PlanError: there is none.
-    """
-    command: Callable[..., Any] | None = getattr(scheduler, grown.command, None)
-    if callable(command):
-        return command
-    name = type(scheduler).__name__
-    msg = f"The recorded plan has a step {grown}, but '{grown.command}' is no method of {name}. Was its code changed?"
-    raise PlanError(msg)

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Protocol
 
@@ -12,8 +12,9 @@ from omegaconf import DictConfig
 from mml.core.data_loading.file_manager import MMLFileManager
 from mml.core.scripts.exceptions import PlanError
 from mml.core.scripts.progress import RunProgress
+from mml.core.scripts.resources import NOTHING
 from mml.core.scripts.run_policy import RunPolicy
-from mml.core.scripts.schedule import Step, StepRecord, step_seed
+from mml.core.scripts.schedule import Step, StepDetails, StepRecord, checked_after, restore_step, step_seed
 from mml.core.scripts.seeding import seed_everything
 from mml.core.scripts.signals import SignalGuard
 from mml.core.scripts.struct_tracker import StructTracker
@@ -30,7 +31,7 @@ class Scheduler(Protocol):
     progress: RunProgress
     commands: list[Callable[..., Any]]
     params: list[Sequence[Any]]
-    after: dict[int, list[int]]
+    details: dict[int, StepDetails]
     guard: SignalGuard | None
     policy: RunPolicy
     task_list: list[str]
@@ -108,8 +109,8 @@ def _undone_on_error(scheduler: Scheduler, value: Any, planned: int) -> Iterator
         scheduler.structs.abandon_step()
         scheduler.return_value = restored_value(value)
         del scheduler.commands[planned:], scheduler.params[planned:]
-        for position in [position for position in scheduler.after if position >= planned]:
-            del scheduler.after[position]
+        for position in [position for position in scheduler.details if position >= planned]:
+            del scheduler.details[position]
         raise
 
 
@@ -122,6 +123,35 @@ def _grown(scheduler: Scheduler, planned: int) -> list[StepRecord]:
             msg = f"Step {step.record}, added while running: '{step.record.command}' is no method of {name}."
             raise PlanError(msg)
     return [step.record for step in steps]
+
+
+def extend_plan(scheduler: Scheduler, grown: Iterable[StepRecord]) -> None:
+    """Append steps that were added to the plan while running, as their records say.
+
+    Raises:
+        PlanError: the scheduler has no such step.
+    """
+    for record in grown:
+        position = len(scheduler.commands)
+        scheduler.commands.append(_command(scheduler, record))
+        scheduler.params.append(restore_step(position, record, scheduler.fm.roots).params)
+        after = checked_after(record.after, position, record.command)
+        if after is not None or record.name or record.resources != NOTHING:
+            scheduler.details[position] = StepDetails(after, record.name, record.resources)
+
+
+def _command(scheduler: Scheduler, record: StepRecord) -> Callable[..., Any]:
+    """Return the method of a step that was added to the plan while running.
+
+    Raises:
+        PlanError: there is none.
+    """
+    command: Callable[..., Any] | None = getattr(scheduler, record.command, None)
+    if callable(command):
+        return command
+    name = type(scheduler).__name__
+    msg = f"The recorded plan has a step {record}, but '{record.command}' is no method of {name}. Was its code changed?"
+    raise PlanError(msg)
 
 
 def begin_hook(scheduler: Scheduler, name: str) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from mml.core.scripts.exceptions import PlanError
 from mml.core.scripts.portable_paths import PathRoots
 from mml.core.scripts.resources import NOTHING, Resources
+from mml.core.scripts.utils import did_you_mean
 
 PATH_MARK = "$path"
 # Whole numbers beyond these are not read exactly, or at all, by every reader of JSON.
@@ -68,8 +69,25 @@ class Step(NamedTuple):
         return [self.position - 1] if self.position else []
 
 
+class StepDetails(NamedTuple):
+    """What a plan says of a step besides command and params.
+
+    Attributes:
+        after: positions or names of the steps that it needs; None: it needs the one before it.
+        name: how other steps may call it, "" for none.
+        resources: what it needs of a machine.
+    """
+
+    after: list[int | str] | None = None
+    name: str = ""
+    resources: Resources = NOTHING
+
+
+NO_DETAILS = StepDetails()
+
+
 def make_step(
-    position: int, command: str, params: Sequence[Any], roots: PathRoots, after: list[int] | None = None
+    position: int, command: str, params: Sequence[Any], roots: PathRoots, details: StepDetails | None = None
 ) -> Step:
     """Return the step of a command.
 
@@ -79,7 +97,7 @@ def make_step(
         params: JSON values (str, int, finite float, bool, None, lists, dicts with text keys) or paths;
             OmegaConf containers become plain ones.
         roots: what paths are recorded relative to.
-        after: positions of the steps that it needs, from `checked_after`; None: it needs the one before it.
+        details: what else the plan says, with positions alone in `after`.
 
     Raises:
         PlanError: a param is anything else; names the step and the value.
@@ -89,37 +107,107 @@ def make_step(
         raise PlanError(msg)
     try:
         plain = [_plain(param, f"param {i} of step {position + 1}, {command}") for i, param in enumerate(params)]
-        record = StepRecord(command, [_portable(param, roots) for param in plain], after)
+        after: Any
+        after, name, resources = details or NO_DETAILS
+        record = StepRecord(command, [_portable(param, roots) for param in plain], after, name, resources)
         return Step(position, record, plain, record.key)
     except (msgspec.MsgspecError, UnicodeEncodeError, OverflowError, RecursionError) as error:
         msg = f"Step {position + 1}, {command}, can't be journaled: {error}. {_PARAM_FIX}"
         raise PlanError(msg) from error
 
 
-def checked_after(after: Iterable[int] | None, position: int, command: str) -> list[int] | None:
-    """Return the positions of the steps that a step needs, sorted, each once.
+def checked_after(after: Iterable[int | str] | None, position: int, command: str) -> list[int | str] | None:
+    """Return what a step comes after: positions, sorted, and names, each once.
 
     Args:
-        after: positions as given; None: the step before it.
+        after: positions of earlier steps, or names of any; None: the step before it.
         position: of the step itself, from 0.
         command: its name, for the message.
 
     Raises:
-        PlanError: not positions of earlier steps.
+        PlanError: neither positions of earlier steps nor names.
     """
     if after is None:
         return None
     given: Any = after
     if not isinstance(given, str) and isinstance(given, Iterable):
         given = list(given)
-    if isinstance(given, list) and all(type(needed) is int and 0 <= needed < position for needed in given):
-        return sorted(set(given))
+    if isinstance(given, list) and all(_may_come_after(needed, position) for needed in given):
+        positions = sorted({needed for needed in given if isinstance(needed, int)})
+        return [*positions, *dict.fromkeys(needed for needed in given if isinstance(needed, str))]
     earlier = f"from 0 to {position - 1}" if position else "of which there are none yet"
     msg = (
         f"Step {position + 1}, {command}, can't come after {given!r}. Give a list of positions of earlier steps "
-        f"({earlier}), as `add_step` returned them; () when it needs none."
+        f"({earlier}), as `add_step` returned them, or of names; () when it needs none."
     )
     raise PlanError(msg)
+
+
+def _may_come_after(needed: Any, position: int) -> bool:
+    return (type(needed) is int and 0 <= needed < position) or (isinstance(needed, str) and bool(needed))
+
+
+def planned_details(details: Mapping[int, StepDetails], positions: range) -> dict[int, StepDetails]:
+    """Return the details of steps, with positions instead of names in what they come after.
+
+    Args:
+        details: position -> details, of all steps that have some.
+        positions: those wanted.
+
+    Raises:
+        PlanError: a name that no step has, or that two have.
+    """
+    wanted = {position: details[position] for position in positions if position in details} if details else {}
+    if not any(found.name or _names_in(found) for found in wanted.values()):
+        return wanted
+    names: dict[str, int] = {}
+    for position, found in details.items():
+        if names.setdefault(found.name, position) != position and found.name:
+            first, second = sorted((names[found.name] + 1, position + 1))
+            msg = f"Two steps of the plan have the name '{found.name}': step {first} and step {second}. Rename one."
+            raise PlanError(msg)
+    names.pop("", None)
+    return {position: _resolved(found, position, names) for position, found in wanted.items()}
+
+
+def _names_in(details: StepDetails) -> list[str]:
+    return [needed for needed in details.after or () if isinstance(needed, str)]
+
+
+def _resolved(details: StepDetails, position: int, names: Mapping[str, int]) -> StepDetails:
+    """Return the details of a step with positions instead of names.
+
+    Raises:
+        PlanError: no step has such a name.
+    """
+    asked = _names_in(details)
+    if not asked:
+        return details
+    for needed in asked:
+        if needed not in names:
+            hint = did_you_mean(needed, names)
+            msg = f"Step {position + 1} comes after '{needed}', but no step of the plan has this name. {hint}"
+            raise PlanError(msg)
+    after = details.after or ()
+    return details._replace(after=sorted({names[needed] if isinstance(needed, str) else needed for needed in after}))
+
+
+def refuse_cycles(steps: Sequence[Step]) -> None:
+    """Make sure that every step can have its turn: no step needs, by way of others, itself.
+
+    Raises:
+        PlanError: names the steps of a cycle.
+    """
+    if all(needed < step.position for step in steps for needed in step.needs):
+        return
+    from graphlib import CycleError, TopologicalSorter  # wanted by few plans
+
+    try:
+        TopologicalSorter({step.position: step.needs for step in steps}).prepare()
+    except CycleError as error:
+        names = " needs ".join(str(steps[position]) for position in reversed(error.args[1]))
+        msg = f"The plan can't be carried out, as steps wait for one another: {names}. Take one of these needs away."
+        raise PlanError(msg) from None
 
 
 def restore_step(position: int, record: StepRecord, roots: PathRoots) -> Step:
