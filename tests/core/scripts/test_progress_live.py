@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mml.core.scripts import progress_live
+from mml.core.scripts import progress_attempts, progress_live
 from mml.core.scripts.progress import RunProgress
+from mml.core.scripts.progress_attempts import Attempt, Attempts
 from mml.core.scripts.progress_live import LiveFile, read_live
 from mml.core.scripts.progress_views import ProgressTask, StepCount, View
 from tests.support.toy_scheduler import Toy, only_run, toy_config
@@ -54,6 +55,15 @@ class Watched(View):
 
     def closed(self, task: ProgressTask) -> None:
         self.told.append("closed")
+
+    def begun(self, attempt: Attempt) -> None:
+        self.told.append("begun")
+
+    def ended(self, attempt: Attempt, done: bool) -> None:
+        self.told.append("ended")
+
+    def looked(self) -> None:
+        self.told.append("looked")
 
     def stop(self) -> None:
         self.told.append("stop")
@@ -251,3 +261,60 @@ def test_recorded_run_tells_where_it_is_and_takes_it_back(tmp_path: Path, monkey
     assert (seen[0].step, seen[0].steps, seen[0].name) == (2, 2, "work(1)")
     assert abs(seen[0].time - time.time()) < 3600
     assert not (only_run(tmp_path) / "live.json").exists()
+
+
+def test_all_steps_that_run_in_workers_are_told(tmp_path: Path, hands: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_attempts, "time", hands)
+    monkeypatch.setattr(progress_live, "TOLD", 2)
+    progress = RunProgress(enabled=False)
+    progress.live_in(tmp_path)
+    with progress:
+        progress.start_steps(9, done=1)
+        hands.now += 5
+        for number in (2, 3, 4, 5):
+            progress.begin_attempt(number, f"work({number})")
+        progress.assign_attempt("w1", 3)
+        hands.now += 2
+        progress.look()
+        live = read_live(tmp_path)
+        assert live is not None
+        told = [(step.number, step.name, step.worker, step.elapsed) for step in live.running]
+        assert told == [(3, "work(3)", "w1", 2.0), (2, "work(2)", "", 2.0)]
+        assert (live.step, live.name, live.more) == (3, "work(3)", 2)
+        for number in (2, 3, 4, 5):
+            progress.end_attempt(number, done=True)
+        hands.now += 2
+        progress.look()
+        live = read_live(tmp_path)
+        assert live is not None
+        assert (live.step, live.name, live.running, live.more) == (0, "", [], 0)
+
+
+def test_workers_are_told_of_at_most_once_a_second(lively: Lively, hands: Clock) -> None:
+    hands.now += 0.6
+    written = 0
+    for _ in range(100):
+        lively.file.looked()
+        written += lively.written()
+        hands.now += 0.05
+    assert written == 5
+    assert lively.inner.told == ["looked"] * 100
+
+
+def test_a_step_that_begins_or_ends_in_a_worker_is_written_soon(lively: Lively, hands: Clock) -> None:
+    hands.now += 0.6
+    attempt = Attempts().begin(1, "a")
+    lively.file.begun(attempt)
+    assert lively.written()
+    lively.file.ended(attempt, True)
+    assert lively.written()
+    assert lively.inner.told == ["begun", "ended"]
+
+
+def test_the_time_of_a_step_is_told(lively: Lively, hands: Clock, tmp_path: Path) -> None:
+    lively.file.stepped()
+    hands.now += 4
+    lively.bar.advance()
+    live = read_live(tmp_path)
+    assert live is not None
+    assert live.elapsed == 4.0

@@ -1,9 +1,13 @@
 import io
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from mml.core.scripts import progress_views
+from mml.core.scripts import progress_attempts, progress_views
+from mml.core.scripts.progress import RunProgress
+from mml.core.scripts.progress_state import Live, LiveBar, encode_live
 from mml.core.scripts.progress_views import BURST, PlainView, ProgressTask, Speed, StepCount, View, clock
 
 
@@ -176,3 +180,90 @@ def test_long_lines_are_not_broken(hands: Clock) -> None:
     hands.now += 1
     task.set(completed=1, info="val/accuracy 0.91 " * 5)
     assert len(plain.lines()) == 1
+
+
+class Runs:
+    """A plain view of steps in workers, with a clock that tests turn by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        for module in (progress_views, progress_attempts):
+            monkeypatch.setattr(module, "time", self)
+        self.console = Console(file=io.StringIO(), width=60)
+        self.progress = RunProgress(console=self.console)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def lines(self) -> list[str]:
+        assert isinstance(self.console.file, io.StringIO)
+        text = self.console.file.getvalue()
+        self.console.file = io.StringIO()
+        return text.splitlines()
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Runs]:
+    made = Runs(monkeypatch)
+    with made.progress:
+        made.progress.start_steps(20)
+        yield made
+
+
+def test_steps_in_workers_are_told_when_they_begin_and_end(runs: Runs) -> None:
+    runs.progress.begin_attempt(1, "work(1)")
+    runs.progress.begin_attempt(2, "work(2)")
+    runs.progress.assign_attempt("w1", 2)
+    runs.now += 42
+    runs.progress.end_attempt(2, done=True)
+    runs.progress.end_attempt(1, done=False)
+    assert runs.lines() == [
+        "step 1/20 work(1)",
+        "step 2/20 work(2)",
+        "step 2 is done on w1, 0:42; 1/20 steps done",
+        "step 1 is not done, 0:42; 1/20 steps done",
+    ]
+
+
+def test_steps_that_run_for_long_are_told_now_and_then(runs: Runs, tmp_path: Path) -> None:
+    runs.progress.follow_workers(tmp_path)
+    (tmp_path / "workers" / "w1").mkdir(parents=True)
+    live = Live(1.0, 1, 2, bars=[LiveBar("epoch", 2.5, 5), LiveBar("train", 3, 10)], elapsed=20.0)
+    runs.progress.begin_attempt(1, "work(1)")
+    runs.progress.begin_attempt(2, "work(2)")
+    (tmp_path / "workers" / "w1" / "live.json").write_bytes(encode_live(live))
+    runs.progress.look()
+    runs.lines()
+    told = []
+    for _ in range(60):
+        runs.now += 1
+        runs.progress.look()
+        told += runs.lines()
+    assert told[0] == "0/20 steps done; running: step 2 on w1 (0:50, epoch 2/5), step 1 waiting (0:30)"
+    assert len(told) == 2
+
+
+def test_many_steps_that_run_are_a_few_and_a_number(runs: Runs) -> None:
+    for number in range(1, 13):
+        runs.progress.begin_attempt(number, "work")
+    runs.lines()
+    runs.now += 60
+    runs.progress.look()
+    (line,) = runs.lines()
+    assert line.endswith("step 8 waiting (1:00), 4 more")
+    assert line.count("step ") == 8
+
+
+def test_steps_in_workers_that_fly_by_are_few_lines_and_the_last(runs: Runs) -> None:
+    for number in range(1, 21):
+        runs.progress.begin_attempt(number, "work")
+        runs.progress.end_attempt(number, done=True)
+    lines = runs.lines()
+    assert len(lines) == 11
+    assert lines[-1] == "step 20 is done, 0:00; 20/20 steps done"
+
+
+def test_where_nothing_runs_nothing_is_told(runs: Runs) -> None:
+    runs.now += 100
+    runs.progress.look()
+    assert runs.lines() == []

@@ -6,6 +6,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
+from mml.core.scripts.progress_attempts import Attempts
 from mml.core.scripts.progress_views import PlainView, ProgressTask, StepCount, View
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class RunProgress:
         self._console = console
         self._steps = StepCount()
         self._open: list[ProgressTask] = []
+        self._attempts = Attempts()
         self._view: View = View()
         self._live_folder: Path | None = None
 
@@ -45,11 +47,11 @@ class RunProgress:
 
     def __enter__(self) -> Self:
         if self._enabled:
-            self._view = _view_for(self.console, self._steps)
+            self._view = _view_for(self.console, self._steps, self._attempts)
         if self._live_folder is not None:
             from mml.core.scripts.progress_live import LiveFile  # of use to recorded runs alone
 
-            self._view = LiveFile(self._view, self._live_folder, self._steps, self._open)
+            self._view = LiveFile(self._view, self._live_folder, self._steps, self._open, self._attempts)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -78,6 +80,29 @@ class RunProgress:
         """Count the running step as done."""
         self._steps.done += 1
 
+    def follow_workers(self, folder: Path) -> None:
+        """Show what the workers of a run folder say of themselves, whenever `look` is called."""
+        self._attempts.follow(folder)
+
+    def begin_attempt(self, number: int, name: str) -> None:
+        """Announce that a worker shall do step `number`, from 1; others may run already."""
+        self._view.begun(self._attempts.begin(number, name))
+
+    def assign_attempt(self, worker: str, number: int) -> None:
+        """Announce that a worker has begun with a step."""
+        self._attempts.assign(worker, number)
+
+    def end_attempt(self, number: int, done: bool) -> None:
+        """Announce that the attempt at a step is over; count the step as done if it is."""
+        self._steps.done += done
+        if (attempt := self._attempts.end(number)) is not None:
+            self._view.ended(attempt, done)
+
+    def look(self) -> None:
+        """Look what workers do; to be called about once a second while steps run in workers."""
+        self._attempts.look()
+        self._view.looked()
+
     @contextmanager
     def task(
         self, description: str, total: float | None, *, unit: str = "it", scale: float = 1.0
@@ -101,9 +126,9 @@ class RunProgress:
             self._view.closed(task)
 
 
-def _view_for(console: "Console", steps: StepCount) -> View:
+def _view_for(console: "Console", steps: StepCount, attempts: Attempts) -> View:
     if not console.is_terminal or console.is_dumb_terminal:
-        return PlainView(console, steps)
+        return PlainView(console, steps, attempts)
     from mml.core.scripts.progress_bars import LiveView  # its parts of rich are of use in a terminal alone
 
-    return LiveView(console, steps)
+    return LiveView(console, steps, attempts)

@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from mml.core.scripts.progress_attempts import Attempt, Attempts
 from mml.core.scripts.progress_views import ProgressTask, StepCount, View, clock
 
 REFRESH_SECONDS = 0.125  # between two looks of the bars at the numbers
@@ -74,10 +75,11 @@ class LiveView(View):
     Args:
         console: a terminal.
         steps: the count of steps, shown above all other bars.
+        attempts: the steps that run in workers.
     """
 
-    def __init__(self, console: Console, steps: StepCount) -> None:
-        self._console, self._steps = console, steps
+    def __init__(self, console: Console, steps: StepCount, attempts: Attempts | None = None) -> None:
+        self._console, self._steps, self._attempts = console, steps, Attempts() if attempts is None else attempts
         self._tasks: list[ProgressTask] = []
         self._lock = threading.RLock()
         self._over = threading.Event()
@@ -100,6 +102,10 @@ class LiveView(View):
         """Take a bar away."""
         with self._lock:
             self._tasks = [other for other in self._tasks if other is not task]
+
+    def begun(self, attempt: Attempt) -> None:  # noqa: ARG002 # is among the attempts
+        """Begin to watch."""
+        self.stepped()
 
     def stop(self) -> None:
         """Draw the last state, give the terminal back and end the thread."""

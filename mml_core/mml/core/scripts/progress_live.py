@@ -12,70 +12,17 @@ from pathlib import Path
 
 import msgspec
 
+from mml.core.scripts.progress_attempts import TOLD, Attempt, Attempts, states
+from mml.core.scripts.progress_state import Live as Live
+from mml.core.scripts.progress_state import LiveBar as LiveBar
+from mml.core.scripts.progress_state import LiveStep, encode_live
+from mml.core.scripts.progress_state import read_live as read_live
 from mml.core.scripts.progress_views import ProgressTask, StepCount, View
 from mml.core.scripts.run_files import LIVE_FILE
 
 FIRST_SECONDS = 0.5  # what is over by then needs no file
 PAUSE_SECONDS = 1.0  # between two writes while something is merely counted
 BURST = 3.0  # writes that may follow one another at once, when bars come and go; they grow by one per second
-
-
-class LiveBar(msgspec.Struct, frozen=True):
-    """One bar, as of the time of writing.
-
-    Attributes:
-        description: what is counted, e.g. `"epoch"`.
-        completed: the count; a fraction is the part done of the next unit.
-        total: where the count ends, None when nobody knows.
-        rate: how many `unit`s a second, None when unknown.
-        unit: what the rate counts, e.g. `"images"`.
-        info: free text, e.g. `"loss 0.31"`.
-        left: seconds that remain at this rate, None when unknown.
-        elapsed: seconds since the bar began.
-    """
-
-    description: str
-    completed: float
-    total: float | None = None
-    rate: float | None = None
-    unit: str = ""
-    info: str = ""
-    left: float | None = None
-    elapsed: float = 0.0
-
-
-class Live(msgspec.Struct, frozen=True):
-    """Where a run is.
-
-    Attributes:
-        time: of writing, seconds since the epoch.
-        pid: of the process.
-        step: number of the running step, from 1; 0 before the first.
-        steps: of the whole schedule, as far as it is known.
-        name: of the running step.
-        left: seconds that the remaining steps take at the pace of this process, None when unknown.
-        bars: from the outermost to the innermost.
-    """
-
-    time: float
-    pid: int
-    step: int = 0
-    steps: int = 0
-    name: str = ""
-    left: float | None = None
-    bars: list[LiveBar] = []
-
-
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Live)
-
-
-def read_live(folder: Path) -> Live | None:
-    """Return what the run of a folder says of itself, None when it says nothing that can be read."""
-    try:
-        return _decoder.decode((folder / LIVE_FILE).read_bytes())
-    except (OSError, ValueError):
-        return None
 
 
 class LiveFile(View):
@@ -86,19 +33,46 @@ class LiveFile(View):
         folder: the run folder.
         steps: the count of steps.
         bars: those that are open; the list is changed by its owner.
+        attempts: the steps that run in workers.
     """
 
-    def __init__(self, inner: View, folder: Path, steps: StepCount, bars: Sequence[ProgressTask]) -> None:
+    def __init__(
+        self,
+        inner: View,
+        folder: Path,
+        steps: StepCount,
+        bars: Sequence[ProgressTask],
+        attempts: Attempts | None = None,
+    ) -> None:
         self._inner, self._steps, self._bars = inner, steps, bars
+        self._attempts = Attempts() if attempts is None else attempts
         self._path, self._beside = folder / LIVE_FILE, folder / ".live.tmp.json"
         self._pid = os.getpid()
         self._due = self._looked = time.monotonic() + FIRST_SECONDS
         self._allowance = BURST
+        self._stepped: float | None = None
 
     def stepped(self) -> None:
         """Pass it on, and write it down soon."""
         self._inner.stepped()
+        self._stepped = time.monotonic()
         self._moved()
+
+    def begun(self, attempt: Attempt) -> None:
+        """Pass it on, and write it down soon."""
+        self._inner.begun(attempt)
+        self._moved()
+
+    def ended(self, attempt: Attempt, done: bool) -> None:
+        """Pass it on, and write it down soon."""
+        self._inner.ended(attempt, done)
+        self._moved()
+
+    def looked(self) -> None:
+        """Pass it on, and write down what workers do when the last time is a while ago."""
+        self._inner.looked()
+        if (now := time.monotonic()) >= self._due:
+            self._write(now)
 
     def opened(self, task: ProgressTask) -> None:
         """Pass it on, and write it down soon."""
@@ -138,13 +112,13 @@ class LiveFile(View):
         self._allowance = min(BURST, self._allowance + now - self._looked) - 1
         self._looked, self._due = now, now + PAUSE_SECONDS
         try:
-            _replace(self._path, self._beside, _encoder.encode(self._state(now)))
+            _replace(self._path, self._beside, encode_live(self._state(now)))
         except Exception:  # noqa: BLE001 - e.g. the disk is full, or a plugin counts what is no number: not worth a run
             self._due = self._looked = now + 10 * PAUSE_SECONDS
 
     def _state(self, now: float) -> Live:
-        steps = self._steps
-        return Live(
+        steps, running = self._steps, states(self._attempts, now)
+        state = Live(
             time=round(time.time(), 3),
             pid=self._pid,
             step=steps.number,
@@ -152,6 +126,14 @@ class LiveFile(View):
             name=steps.name,
             left=steps.time_left(now),
             bars=[_bar(task, now) for task in self._bars],
+            elapsed=None if self._stepped is None else round(now - self._stepped, 3),
+        )
+        if not self._attempts.used:
+            return state
+        first = running[0] if running else LiveStep(0, "")
+        told, more = running[:TOLD], max(0, len(running) - TOLD)
+        return msgspec.structs.replace(
+            state, step=first.number, name=first.name, bars=first.bars or state.bars, running=told, more=more
         )
 
 

@@ -9,12 +9,17 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mml.core.scripts.progress_attempts import Attempt, Attempts, states
+from mml.core.scripts.progress_state import LiveStep
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 BURST = 10  # lines that may follow one another at once; beyond, one per second
 FLYING_SECONDS = 5.0  # between lines about units that take less than a second
 NESTED_SECONDS = 15.0  # between lines about what happens inside an epoch
+RUNNING_SECONDS = 30.0  # between lines about all steps that run in workers
+RUNNING_TOLD = 8  # of them in such a line
 
 
 class Speed:
@@ -90,6 +95,15 @@ class View:
     def closed(self, task: "ProgressTask") -> None:
         """Take note that a bar is over."""
 
+    def begun(self, attempt: Attempt) -> None:
+        """Take note that a worker shall do a step."""
+
+    def ended(self, attempt: Attempt, done: bool) -> None:
+        """Take note that an attempt at a step is over, and whether the step is done."""
+
+    def looked(self) -> None:
+        """Take note that there may be news of workers; is called about once a second."""
+
     def stop(self) -> None:
         """Show the last state and end."""
 
@@ -134,7 +148,7 @@ class ProgressTask:
 
     def count(self) -> str:
         """Return e.g. `3/10`."""
-        return f"{int(self.completed):,}" + (f"/{int(self.total):,}" if self.total is not None else "")
+        return count_text(self.completed, self.total)
 
     def rate(self) -> str:
         """Return e.g. `1,234 images/s`, or nothing as long as it is not known."""
@@ -160,10 +174,12 @@ class PlainView(View):
     Args:
         console: where the lines go.
         steps: the count of steps.
+        attempts: the steps that run in workers.
     """
 
-    def __init__(self, console: "Console", steps: StepCount) -> None:
-        self._console, self._steps = console, steps
+    def __init__(self, console: "Console", steps: StepCount, attempts: Attempts | None = None) -> None:
+        self._console, self._steps, self._attempts = console, steps, Attempts() if attempts is None else attempts
+        self._told_at = time.monotonic()
         self._missed = False
         self._allowance: float = BURST
         self._looked = time.monotonic()
@@ -191,6 +207,31 @@ class PlainView(View):
             task.line_count, task.line_at = int(task.completed), now
             self._print(task.line())
 
+    def begun(self, attempt: Attempt) -> None:
+        """Print a line, if there were not too many of late."""
+        if self._allowed(time.monotonic()):
+            self._print(f"step {attempt.number:,}/{self._steps.total:,} {attempt.name}")
+
+    def ended(self, attempt: Attempt, done: bool) -> None:
+        """Print a line, if there were not too many of late; the last step is always told."""
+        now, steps = time.monotonic(), self._steps
+        if self._allowed(now) or steps.done == steps.total:
+            what = "is done" if done else "is not done"
+            where = f" on {attempt.worker}" if attempt.worker else ""
+            took = clock(now - attempt.begun)
+            self._print(f"step {attempt.number:,} {what}{where}, {took}; {steps.done:,}/{steps.total:,} steps done")
+
+    def looked(self) -> None:
+        """Print now and then how far the running steps are; the longer the run, the more seldom."""
+        now = time.monotonic()
+        pause = max(RUNNING_SECONDS, (now - self._steps.started) / 20)
+        if not len(self._attempts) or now - self._told_at < pause or not self._allowed(now):
+            return
+        self._told_at, found = now, states(self._attempts, now)
+        texts = [_running_text(state) for state in found[:RUNNING_TOLD]]
+        texts += [f"{len(found) - RUNNING_TOLD:,} more"] * (len(found) > RUNNING_TOLD)
+        self._print(f"{self._steps.done:,}/{self._steps.total:,} steps done; running: {', '.join(texts)}")
+
     def _allowed(self, now: float) -> bool:
         """Take one line off the allowance, which grows by one per second; tell whether there was one."""
         allowance = min(BURST, self._allowance + now - self._looked)
@@ -202,11 +243,23 @@ class PlainView(View):
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def _running_text(state: LiveStep) -> str:
+    """Return e.g. `step 3 on w1 (0:42, epoch 2/5)`."""
+    bars = [f"{bar.description} {count_text(bar.completed, bar.total)}" for bar in state.bars[:1]]
+    where = f" on {state.worker}" if state.worker else " waiting"
+    return f"step {state.number:,}{where} ({', '.join([clock(state.elapsed), *bars])})"
+
+
 def _pause(task: ProgressTask, now: float) -> float:
     """Return the least seconds between two lines about a task."""
     elapsed = now - task.started
     pause = 1.0 if task.completed < elapsed else max(FLYING_SECONDS, elapsed / 10)
     return max(pause, NESTED_SECONDS) if task.depth else pause
+
+
+def count_text(completed: float, total: float | None) -> str:
+    """Return e.g. `3/10`."""
+    return f"{int(completed):,}" + (f"/{int(total):,}" if total is not None else "")
 
 
 def clock(seconds: float | None) -> str:
