@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from mml.doctor import limits
-from mml.doctor.limits import memory_limit, memory_verdict, processors_verdict, quota, shared_memory_verdict
+from mml.doctor.limits import memory_verdict, processors_verdict, shared_memory_verdict
 from mml.doctor.verdicts import Level, Settings
 from tests.doctor.fakes import python
 
@@ -134,49 +134,3 @@ def test_little_memory_is_found(total: int, limit: int | None, available: int | 
     assert verdict.level is level
     assert said in verdict.what
     assert ("--memory=16g" in verdict.fix) is (limit == 2 * GB)
-
-
-def test_limits_of_both_generations_of_control_groups_are_read(tmp_path: Path) -> None:
-    assert (quota(tmp_path), memory_limit(tmp_path)) == (None, None)
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert (quota(tmp_path), memory_limit(tmp_path)) == (None, None)
-    (tmp_path / "cpu.max").write_text("250000 100000\n")
-    (tmp_path / "memory.max").write_text("1000\n")
-    assert (quota(tmp_path), memory_limit(tmp_path)) == (2.5, 1000)
-    for controller, files in {
-        "cpu": {"cpu.cfs_quota_us": "150000", "cpu.cfs_period_us": "100000"},
-        "memory": {"memory.limit_in_bytes": "900"},
-    }.items():
-        (tmp_path / controller).mkdir()
-        for name, text in files.items():
-            (tmp_path / controller / name).write_text(text)
-    assert (quota(tmp_path), memory_limit(tmp_path)) == (1.5, 900)
-
-
-def test_no_quota_of_the_first_generation_is_none(tmp_path: Path) -> None:
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1")
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
-    assert quota(tmp_path) is None
-
-
-def test_the_groups_of_a_process_are_found_with_those_above(tmp_path: Path) -> None:
-    own = tmp_path / "cgroup"
-    own.write_text("0::/user/job\n3:cpu,cpuacct:/slurm\n4:memory:/else\n")
-    found = list(limits._groups(tmp_path, "cpu", own))
-    assert {tmp_path / "user" / "job", tmp_path / "user", tmp_path / "cpu" / "slurm", tmp_path} <= set(found)
-    assert not any("else" in str(folder) for folder in found)
-    assert all(folder.is_relative_to(tmp_path) for folder in found)
-
-
-def test_a_system_without_control_groups_has_none(tmp_path: Path) -> None:
-    assert list(limits._groups(tmp_path, "cpu", tmp_path / "none")) == [tmp_path, tmp_path / "cpu"]
-
-
-def test_available_memory_is_unknown_where_the_system_does_not_say(tmp_path: Path) -> None:
-    assert limits._available(tmp_path / "none") is None
-    (tmp_path / "meminfo").write_text("MemTotal: 5 kB\n")
-    assert limits._available(tmp_path / "meminfo") is None
-    (tmp_path / "meminfo").write_text("MemTotal: 5 kB\nMemAvailable: 3 kB\n")
-    assert limits._available(tmp_path / "meminfo") == 3072

@@ -3,10 +3,9 @@
 import os
 import resource
 import shutil
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
+from mml.core.scripts.machine import CGROUPS, available_memory, memory_limit, quota, total_memory, usable_cores
 from mml.doctor.verdicts import Settings, Verdict, ok, problem, warning
 from mml.report.tables import count_text, size_text
 
@@ -16,7 +15,6 @@ _FEW_PROCESSES = 256
 _LITTLE_SHARED, _NO_SHARED = 10**9, 32 * 10**6  # bytes
 _LITTLE_MEMORY, _NO_MEMORY = 4 * 10**9, 10**9
 _SHARED = Path("/dev/shm")  # noqa: S108
-_CGROUP = Path("/sys/fs/cgroup")
 _THREADS = "OMP_NUM_THREADS"
 
 
@@ -81,7 +79,7 @@ def shared_memory_verdict(folder: Path) -> Verdict:
 
 def check_processors(_: Settings) -> Verdict:
     """Check the number of threads and workers against the processors that may be used."""
-    return processors_verdict(_usable_cores(), quota(_CGROUP), os.environ.get(_THREADS))
+    return processors_verdict(usable_cores(), quota(CGROUPS), os.environ.get(_THREADS))
 
 
 def processors_verdict(cores: int, share: float | None, threads: str | None) -> Verdict:
@@ -107,8 +105,7 @@ def processors_verdict(cores: int, share: float | None, threads: str | None) -> 
 
 def check_memory(_: Settings) -> Verdict:
     """Check the memory that may be used."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return memory_verdict(total, memory_limit(_CGROUP), _available(Path("/proc/meminfo")))
+    return memory_verdict(total_memory(), memory_limit(CGROUPS), available_memory())
 
 
 def memory_verdict(total: int, limit: int | None, available: int | None) -> Verdict:
@@ -132,59 +129,6 @@ def memory_verdict(total: int, limit: int | None, available: int | None) -> Verd
     if left < _NO_MEMORY:
         return problem(f"only {shown}: processes get killed", fix)
     return warning(f"only {shown}", fix) if left < _LITTLE_MEMORY else ok(shown)
-
-
-def quota(root: Path) -> float | None:
-    """Return how many processors the control groups of this process grant, None for all."""
-    found: list[float] = []
-    for folder in _groups(root, "cpu"):
-        with suppress(OSError, ValueError):
-            limit, period = (folder / "cpu.max").read_text().split()
-            found += [] if limit == "max" else [int(limit) / int(period)]
-        with suppress(OSError, ValueError):
-            old = int((folder / "cpu.cfs_quota_us").read_text()), int((folder / "cpu.cfs_period_us").read_text())
-            found += [old[0] / old[1]] if old[0] > 0 else []
-    return min(found, default=None)
-
-
-def memory_limit(root: Path) -> int | None:
-    """Return the bytes that the control groups of this process grant, None for all."""
-    found = []
-    for folder in _groups(root, "memory"):
-        for name in ("memory.max", "memory.limit_in_bytes"):
-            with suppress(OSError, ValueError):
-                found.append(int((folder / name).read_text()))
-    return min(found, default=None)
-
-
-def _groups(root: Path, controller: str, own: Path = Path("/proc/self/cgroup")) -> Iterator[Path]:
-    """Yield the folders of the control groups of this process, and those above them, of both generations."""
-    yield root
-    yield root / controller
-    try:
-        lines = own.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and controller not in controllers.split(","):
-            continue
-        base = root / controller if controllers else root
-        inner = base / path.lstrip("/")
-        yield from (folder for folder in (inner, *inner.parents) if folder.is_relative_to(base))
-
-
-def _available(meminfo: Path) -> int | None:
-    with suppress(OSError, ValueError):
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return None
-
-
-def _usable_cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _count(number: int) -> str:

@@ -3,13 +3,11 @@
 import faulthandler
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from mml.core.models import dead_workers
 from mml.core.models.dead_workers import dead_worker
 from mml.core.models.failures import explained_failures
 from mml.core.scripts.exceptions import MMLError
@@ -95,35 +93,3 @@ def test_signal_that_this_machine_does_not_know_is_no_fault() -> None:
 
 def test_other_errors_are_not_explained() -> None:
     assert dead_worker(RuntimeError("shape mismatch")) is None
-
-
-def test_limit_and_kills_of_the_container_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    inner = tmp_path / "job" / "step"
-    inner.mkdir(parents=True)
-    (inner / "memory.events").write_text("low 0\noom_kill 2\nodd\n")
-    (inner / "memory.max").write_text("max\n")
-    (tmp_path / "job" / "memory.max").write_text("2000000000\n")
-    monkeypatch.setattr(dead_workers, "_CGROUPS", tmp_path)
-    monkeypatch.setattr(dead_workers, "_own_groups", lambda: [inner, tmp_path / "job", tmp_path])
-    text = dead_worker(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "))
-    assert text is not None
-    assert "when memory runs out (it did so 2 times here, the limit is 2.0 GB): use a smaller" in text
-
-
-def test_own_control_groups_are_found_inside_out() -> None:
-    groups = list(dead_workers._own_groups())
-    assert groups[-1] == dead_workers._CGROUPS
-    assert all(below.parent == above for below, above in zip(groups, groups[1:], strict=False))
-
-
-def test_machine_without_shared_memory_or_control_groups_tells_less(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dead_workers, "_CGROUPS", tmp_path)
-    monkeypatch.setattr(dead_workers, "_SHARED_MEMORY", tmp_path / "none")
-    said = [
-        dead_worker(RuntimeError(f"DataLoader worker (pid 7) is killed by signal: {name}. "))
-        for name in ("Killed", "Bus error")
-    ]
-    assert "when memory runs out: use" in str(said[0])
-    assert "shared memory is full: make" in str(said[1])

@@ -1,11 +1,11 @@
 """What the group `sampling` of the configuration says, checked before any work is done."""
 
-import os
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
 from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
+from mml.core.scripts.machine import step_cores
 
 CACHE_CHOICES = ("auto", "always", "never")
 
@@ -69,4 +69,4 @@ def _check_number(key: str, value: Any, least: int, optional: bool) -> None:
 def available_workers(cfg: DictConfig) -> int:
     """Return how many processes may prepare data: `sys.num_workers`, by default one per core."""
     allowed = OmegaConf.select(cfg, "sys.num_workers")
-    return len(os.sched_getaffinity(0)) if allowed is None else int(allowed)
+    return step_cores() if allowed is None else int(allowed)

@@ -1,6 +1,5 @@
 """The choices of a user who creates a task: the keys of `mode` in the config, checked once."""
 
-import os
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ import msgspec
 from mml.core.data_loading.task_attributes import Keyword, License
 from mml.core.data_preparation.sources.detect import SourceFormat
 from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
+from mml.core.scripts.machine import step_cores
 from mml.core.scripts.utils import as_list
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -72,7 +72,7 @@ def options_from_config(mode: Mapping[str, Any], seed: int, workers: int | None)
         seed=seed,
         skip_unreadable=_switch("skip_unreadable", mode.get("skip_unreadable", False)),
         overwrite=_switch("overwrite", mode.get("overwrite", False)),
-        workers=_default_workers() if workers is None else max(1, workers),
+        workers=step_cores() if workers is None else max(1, workers),
         header=_header(mode),
     )
 
@@ -116,8 +116,3 @@ def _switch(key: str, value: Any) -> bool:
         return value
     msg = f"mode.{key}={value} can't be: it is either true or false."
     raise MMLMisconfigurationException(msg)
-
-
-def _default_workers() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
