@@ -11,6 +11,7 @@ PUBLIC = [
     "mml.core.scripts.model_storage.ModelStorage",
     "mml.core.data_loading.file_manager.MMLFileManager",
     "mml.core.data_loading.task_struct.TaskStruct",
+    "mml.testing.RunnerContract",
     "mml.testing.SchedulerContract",
 ]
 BASE_SCHEDULER = [

@@ -1,4 +1,4 @@
-"""What authors of plugins test their schedulers with: `SchedulerContract`, the promises of every scheduler as tests."""
+"""The promises of every scheduler as tests: `SchedulerContract`, to be subclassed by authors of plugins."""
 
 import shutil
 from fnmatch import fnmatch

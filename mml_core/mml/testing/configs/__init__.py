@@ -1,0 +1,1 @@
+"""The mode `contract`, which only the tests of runners know."""
