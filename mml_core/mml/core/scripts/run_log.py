@@ -19,7 +19,7 @@ def run_logging(log_file: Path | None, level: str, console: Console) -> Iterator
         level: least level of records, e.g. `"INFO"`.
         console: the one that the progress display draws on.
     """
-    handlers: list[logging.Handler] = [_console_handler(console)]
+    handlers: list[logging.Handler] = [console_handler(console)]
     if log_file is not None:
         handlers.append(logging.FileHandler(log_file, encoding="utf-8"))
     root = logging.getLogger()
@@ -37,7 +37,8 @@ def run_logging(log_file: Path | None, level: str, console: Console) -> Iterator
             handler.close()
 
 
-def _console_handler(console: Console) -> logging.Handler:
+def console_handler(console: Console) -> logging.Handler:
+    """Return what shows log records on a console, from INFO on."""
     from rich.logging import RichHandler  # costs 20 ms of start-up, wanted only by a run
 
     handler = RichHandler(console=console, show_path=False, show_time=False)

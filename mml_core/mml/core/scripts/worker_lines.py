@@ -57,10 +57,16 @@ class LineReader:
 
     Args:
         worker: its name.
+
+    Attributes:
+        step: number of the step that the worker is doing.
+        level: of the last log record.
+        time: of the last log record, as text that sorts.
     """
 
     def __init__(self, worker: str) -> None:
         self._worker = worker
+        self.time = ""
         self.step: int | None = None
         self.level = logging.INFO
 
@@ -74,7 +80,7 @@ class LineReader:
         match = _RECORD.fullmatch(text)
         if match is None or match[2] not in _LEVELS:
             return LogLine(self._worker, self.step, self.level, "", text)
-        self.level = _LEVELS[match[2]]
+        self.level, self.time = _LEVELS[match[2]], match[1][:23]
         if match[3] == _MARKING and (begun := _STEP.match(match[4])):
             self.step = int(begun[1])
             return None
