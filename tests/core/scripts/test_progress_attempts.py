@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mml.core.scripts import progress_attempts
-from mml.core.scripts.progress_attempts import Attempts, states
+from mml.core.scripts.progress_attempts import Attempts, some, states
 from mml.core.scripts.progress_state import Live, LiveBar, encode_live
 
 
@@ -120,11 +120,19 @@ def test_a_worker_is_known_before_it_says_anything(attempts: Attempts, tmp_path:
     assert (workers_of(attempts), states(attempts, 0)[0].bars) == ({1: "w2"}, [])
 
 
-def test_steps_that_wait_come_last(attempts: Attempts) -> None:
-    for number in (1, 2, 3):
+def test_of_many_those_that_a_worker_does_are_told(attempts: Attempts) -> None:
+    for number in range(1, 7):
         attempts.begin(number, "a")
-    attempts.assign("w1", 2)
-    assert [state.number for state in states(attempts, 0)] == [2, 1, 3]
+    for number in (2, 5):
+        attempts.assign("w1", number)
+    found = states(attempts, 0)
+    assert [[step.number for step in some(found, count)] for count in (0, 1, 3, 6, 9)] == [
+        [],
+        [2],
+        [1, 2, 5],
+        [1, 2, 3, 4, 5, 6],
+        [1, 2, 3, 4, 5, 6],
+    ]
 
 
 def test_a_look_takes_no_longer_than_it_may_and_goes_on_the_next_time(

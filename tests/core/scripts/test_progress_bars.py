@@ -9,7 +9,9 @@ from rich.console import Console
 
 from mml.core.scripts import progress_bars
 from mml.core.scripts.progress import RunProgress
+from mml.core.scripts.progress_attempts import Attempts
 from mml.core.scripts.progress_bars import LiveView, Row, draw
+from mml.core.scripts.progress_state import Live, LiveBar
 from mml.core.scripts.progress_views import ProgressTask, StepCount
 
 PATIENCE = 30  # seconds after which a test that waits has failed
@@ -140,6 +142,56 @@ def test_a_redirected_stream_is_left_alone(screen: Screen, monkeypatch: pytest.M
         assert screen.wait_for("epoch")
         print("a result for a pipe")
     assert stdout.getvalue() == "a result for a pipe\n"
+
+
+def test_a_row_without_a_bar_has_none() -> None:
+    lines = rendered([ROW, Row(("  step 4 work", "", "", "0:01", "", "on w1"), bar=False)], 120)
+    assert "━" in lines[0]
+    assert "━" not in lines[1]
+    assert lines[1].rstrip().endswith("on w1")
+
+
+def running_view(lines: int = 20) -> LiveView:
+    """Return a view of three steps in workers, of which the second trains and the last waits."""
+    attempts, steps = Attempts(), StepCount(total=10, done=2, inherited=1, number=5, started=100)
+    for number in (3, 4, 5):
+        attempts.begin(number, f"work({number})").begun = 110
+    attempts.assign("w1", 3)
+    attempts.assign("w2", 4)
+    second = attempts.running()[1]
+    second.live = Live(0, 1, 4, bars=[LiveBar("epoch", 1, 5), LiveBar("train", 3, 9)], elapsed=5)
+    second.seen = 118
+    return LiveView(Console(file=io.StringIO(), height=lines), steps, attempts)
+
+
+def test_steps_in_workers_stand_below_a_row_of_all_steps() -> None:
+    rows = [row.texts for row in running_view().rows(120)]
+    assert rows[0] == ("2 steps running, 1 waiting", "2/10", "", "0:20", "2:40", "")
+    assert [(text[0], text[1], text[3], text[5]) for text in rows[1:]] == [
+        ("  step 3 work(3)", "", "0:10", "on w1"),
+        ("  step 4 work(4)", "epoch 1/5", "0:07", "on w2"),
+        ("    train", "3/9", "0:02", ""),
+        ("  step 5 work(5)", "", "0:10", "waits for a worker"),
+    ]
+
+
+@pytest.mark.parametrize("lines", [3, 4, 5, 6])
+def test_steps_in_workers_fit_the_terminal(lines: int) -> None:
+    view = running_view(lines)
+    view._tasks = [ProgressTask(view, "reading", 3)] * (lines > 4)
+    assert len(view.rows(120)) < lines
+
+
+def test_steps_in_workers_show_while_they_run(screen: Screen) -> None:
+    with RunProgress(console=console_of(screen)) as progress:
+        progress.start_steps(2)
+        progress.begin_attempt(1, "work(1)")
+        assert screen.wait_for("0 steps running, 1 waiting")
+        progress.assign_attempt("w1", 1)
+        assert screen.wait_for("on w1")
+        progress.end_attempt(1, done=True)
+        assert screen.wait_for("0 steps running ")
+        assert screen.wait_for("1/2")
 
 
 FORK = """

@@ -279,7 +279,7 @@ def test_all_steps_that_run_in_workers_are_told(tmp_path: Path, hands: Clock, mo
         live = read_live(tmp_path)
         assert live is not None
         told = [(step.number, step.name, step.worker, step.elapsed) for step in live.running]
-        assert told == [(3, "work(3)", "w1", 2.0), (2, "work(2)", "", 2.0)]
+        assert told == [(2, "work(2)", "", 2.0), (3, "work(3)", "w1", 2.0)]
         assert (live.step, live.name, live.more) == (3, "work(3)", 2)
         for number in (2, 3, 4, 5):
             progress.end_attempt(number, done=True)

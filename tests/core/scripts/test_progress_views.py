@@ -239,7 +239,7 @@ def test_steps_that_run_for_long_are_told_now_and_then(runs: Runs, tmp_path: Pat
         runs.now += 1
         runs.progress.look()
         told += runs.lines()
-    assert told[0] == "0/20 steps done; running: step 2 on w1 (0:50, epoch 2/5), step 1 waiting (0:30)"
+    assert told[0] == "0/20 steps done; running: step 1 waiting (0:30), step 2 on w1 (0:50, epoch 2/5)"
     assert len(told) == 2
 
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from pathlib import Path
@@ -132,9 +133,16 @@ class Attempts:
 
 
 def states(attempts: Attempts, now: float) -> list[LiveStep]:
-    """Return what is known of the attempts that go on: those that a worker does first, each part by slot."""
-    found = [attempt.state(now) for attempt in attempts.running()]
-    return [state for state in found if state.worker] + [state for state in found if not state.worker]
+    """Return what is known of the attempts that go on, by their slots."""
+    return [attempt.state(now) for attempt in attempts.running()]
+
+
+def some(steps: Sequence[LiveStep], count: int) -> list[LiveStep]:
+    """Return so many of the steps in their order, rather those that a worker does than those that wait."""
+    if len(steps) <= count:
+        return list(steps)
+    kept = sorted(range(len(steps)), key=lambda place: not steps[place].worker)[:count]
+    return [steps[place] for place in sorted(kept)]
 
 
 def _names(folder: Path) -> list[str]:

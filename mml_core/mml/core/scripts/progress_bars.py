@@ -6,7 +6,6 @@ import threading
 import time
 import weakref
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from rich.console import Console
 from rich.live import Live
@@ -14,7 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mml.core.scripts.progress_attempts import Attempt, Attempts
+from mml.core.scripts.progress_attempts import Attempt, Attempts, states
+from mml.core.scripts.progress_rows import Row as Row
+from mml.core.scripts.progress_rows import RunningRows, head_text
 from mml.core.scripts.progress_views import ProgressTask, StepCount, View, clock
 
 REFRESH_SECONDS = 0.125  # between two looks of the bars at the numbers
@@ -22,20 +23,6 @@ SHOW_AFTER_SECONDS = 0.4  # what is done by then needs no bars
 BAR_WIDTH, NARROW_BAR = 24, 8  # characters
 LEAST_TEXT = 16  # characters of a description that a narrow terminal leaves
 STYLES = ("", "progress.download", "progress.data.speed", "progress.elapsed", "progress.remaining", "")
-
-
-class Row(NamedTuple):
-    """One bar.
-
-    Attributes:
-        texts: description, count, rate, time elapsed, time left and free text.
-        completed: how far the bar is.
-        total: where it ends, or None when nobody knows.
-    """
-
-    texts: tuple[str, str, str, str, str, str]
-    completed: float
-    total: float | None
 
 
 def draw(rows: Sequence[Row], width: int) -> Table:
@@ -57,7 +44,8 @@ def draw(rows: Sequence[Row], width: int) -> Table:
         table.add_column(no_wrap=True, justify="right" if 2 <= column <= 5 else "left")
     for row in rows:
         cells = [_cell(text, style, room) for text, style, room in zip(row.texts, STYLES, widths, strict=True)]
-        table.add_row(cells[0], ProgressBar(total=row.total, completed=row.completed, width=bar), *cells[1:])
+        shown = ProgressBar(total=row.total, completed=row.completed, width=bar) if row.bar else ""
+        table.add_row(cells[0], shown, *cells[1:])
     return table
 
 
@@ -80,6 +68,7 @@ class LiveView(View):
 
     def __init__(self, console: Console, steps: StepCount, attempts: Attempts | None = None) -> None:
         self._console, self._steps, self._attempts = console, steps, Attempts() if attempts is None else attempts
+        self._running = RunningRows()
         self._tasks: list[ProgressTask] = []
         self._lock = threading.RLock()
         self._over = threading.Event()
@@ -119,8 +108,8 @@ class LiveView(View):
 
     def rows(self, now: float) -> list[Row]:
         """Return what is to be drawn at a time."""
-        rows = [self._step_row(now)] if self._steps.total else []
-        indent = len(rows)
+        rows = self._running_rows(now) if self._attempts.used else [self._step_row(now)] if self._steps.total else []
+        indent = 1 if rows else 0
         for task in self._tasks:
             task.speed.observe(task.completed, now)
             name, left = "  " * (task.depth + indent) + task.description, task.time_left()
@@ -128,10 +117,16 @@ class LiveView(View):
             rows.append(Row(texts, task.completed, task.total))
         return rows
 
-    def _step_row(self, now: float) -> Row:
+    def _running_rows(self, now: float) -> list[Row]:
+        """Return a row of all steps and those of the ones that run in workers, as many as the terminal has lines."""
+        running = states(self._attempts, now)
+        head = self._step_row(now, head_text(running))
+        return [head, *self._running.rows(running, self._console.height - 2 - len(self._tasks))]
+
+    def _step_row(self, now: float, text: str = "") -> Row:
         steps = self._steps
         elapsed, left = clock(now - steps.started), clock(steps.time_left(now))
-        texts = (steps.line(), f"{steps.done:,}/{steps.total:,}", "", elapsed, left, "")
+        texts = (text or steps.line(), f"{steps.done:,}/{steps.total:,}", "", elapsed, left, "")
         return Row(texts, steps.done, steps.total)
 
     def _start(self) -> None:

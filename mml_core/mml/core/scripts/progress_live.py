@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from mml.core.scripts.progress_attempts import TOLD, Attempt, Attempts, states
+from mml.core.scripts.progress_attempts import TOLD, Attempt, Attempts, some, states
 from mml.core.scripts.progress_state import Live as Live
 from mml.core.scripts.progress_state import LiveBar as LiveBar
 from mml.core.scripts.progress_state import LiveStep, encode_live
@@ -130,8 +130,8 @@ class LiveFile(View):
         )
         if not self._attempts.used:
             return state
-        first = running[0] if running else LiveStep(0, "")
-        told, more = running[:TOLD], max(0, len(running) - TOLD)
+        (first,) = some(running, 1) or [LiveStep(0, "")]
+        told, more = some(running, TOLD), max(0, len(running) - TOLD)
         return msgspec.structs.replace(
             state, step=first.number, name=first.name, bars=first.bars or state.bars, running=told, more=more
         )

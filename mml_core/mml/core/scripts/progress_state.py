@@ -72,7 +72,7 @@ class Live(msgspec.Struct, frozen=True, omit_defaults=True):
         left: seconds that the remaining steps take at the pace of this process, None when unknown.
         bars: from the outermost to the innermost.
         elapsed: seconds since the running step began, None when several run.
-        running: the steps that run at once in workers, those with a worker first; no more than some 200 of them.
+        running: the steps that run at once in workers, each in a place that it keeps; no more than some 200 of them.
         more: how many others run.
     """
 

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mml.core.scripts.progress_attempts import Attempt, Attempts, states
+from mml.core.scripts.progress_attempts import Attempt, Attempts, some, states
 from mml.core.scripts.progress_state import LiveStep
 
 if TYPE_CHECKING:
@@ -155,8 +155,7 @@ class ProgressTask:
         speed = self.speed.per_second()
         if speed is None or not self.unit:
             return ""
-        value = speed * self.scale
-        return f"{value:,.0f} {self.unit}/s" if value >= 100 else f"{value:.2g} {self.unit}/s"
+        return rate_text(speed * self.scale, self.unit)
 
     def time_left(self) -> float | None:
         """Return the seconds that remain at the present speed, or None when nobody knows."""
@@ -228,7 +227,7 @@ class PlainView(View):
         if not len(self._attempts) or now - self._told_at < pause or not self._allowed(now):
             return
         self._told_at, found = now, states(self._attempts, now)
-        texts = [_running_text(state) for state in found[:RUNNING_TOLD]]
+        texts = [_running_text(state) for state in some(found, RUNNING_TOLD)]
         texts += [f"{len(found) - RUNNING_TOLD:,} more"] * (len(found) > RUNNING_TOLD)
         self._print(f"{self._steps.done:,}/{self._steps.total:,} steps done; running: {', '.join(texts)}")
 
@@ -260,6 +259,11 @@ def _pause(task: ProgressTask, now: float) -> float:
 def count_text(completed: float, total: float | None) -> str:
     """Return e.g. `3/10`."""
     return f"{int(completed):,}" + (f"/{int(total):,}" if total is not None else "")
+
+
+def rate_text(rate: float, unit: str) -> str:
+    """Return e.g. `1,234 images/s`."""
+    return f"{rate:,.0f} {unit}/s" if rate >= 100 else f"{rate:.2g} {unit}/s"
 
 
 def clock(seconds: float | None) -> str:
