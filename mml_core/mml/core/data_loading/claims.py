@@ -32,14 +32,25 @@ class Numbering:
     def __init__(self, owner: str = NO_OWNER) -> None:
         self.owner = owner
         self._next: dict[Path, int] = {}
+        self._others: dict[Path, int] = {}
 
-    def claim_next(self, path: Path, announce: Callable[[Path], None]) -> Path:
+    def look_again(self) -> None:
+        """Forget which numbers were free: other processes of the run may have taken or freed some."""
+        self._next.clear()
+
+    def claim_next(self, path: Path, announce: Callable[[Path], None], before: int | None = None) -> Path:
         """Return `path` with the next free number; the number is this process's from now on.
 
         Args:
             path: without a number.
             announce: is told each path before it is claimed, so that no claim is ever without a record.
+            before: how many numbers others of this run are going to take first, where they work at the same time; the
+                number behind those is taken if it is free, so that it does not matter who is faster.
         """
+        if before is not None:
+            wanted = number_path(path, self._last_of_others(path) + before + 1)
+            if self._claim(wanted, announce):
+                return wanted
         number = self._next.get(path) or _first_free(path)
         conflicts = 0
         while not self._claim(numbered := number_path(path, number), announce):
@@ -48,6 +59,15 @@ class Numbering:
             number = max(number + 1, _first_free(path)) if conflicts % _RESCAN_AFTER == 0 else number + 1
         self._next[path] = number + 1
         return numbered
+
+    def _last_of_others(self, path: Path) -> int:
+        """Return the highest number that is not of this run's owner, 0 without any; of the first time it was asked."""
+        if path not in self._others:
+            names = {*_names(path.parent), *_names(path.parent / CLAIMS_FOLDER)}
+            others = [name for name in names if numbers_taken(path, [name])]
+            taken = [name for name in others if claim_owner(path.with_name(name)) != self.owner]
+            self._others[path] = max(numbers_taken(path, taken), default=0)
+        return self._others[path]
 
     def _claim(self, path: Path, announce: Callable[[Path], None]) -> bool:
         if os.path.lexists(path) or os.path.lexists(_mark(path)):

@@ -73,8 +73,11 @@ class MMLFileManager(metaclass=Singleton):
         self.task_index = TaskIndex(self.data_path)
         # Is told every path that is about to be created, before it is: (path, key).
         self.on_path: Callable[[Path, str], None] | None = None
+        # How many files of a kind and task the steps before the present one make, where steps run at the same time.
+        self.numbers_before: Callable[[str | None], int] | None = None
         self._numbering = claims.Numbering()
         self._again: list[Path] = []
+        self._kept_again = False
         self._removed_from: set[Path] = set()
         self._reuse = reuse.parse_reuse(reuse_cfg or {}, self._templates)
         self.kinds_to_remove = cleanup.wanted_kinds(remove_cfg or {}, self._templates)
@@ -142,6 +145,10 @@ class MMLFileManager(metaclass=Singleton):
         self.log_path = log_path
         self._numbering = claims.Numbering(log_path.name)
 
+    def number_anew(self) -> None:
+        """Look which numbers of files are free: other processes of the run may have taken or freed some."""
+        self._numbering.look_again()
+
     def task_path(self, name: str) -> Path:
         """Return the folder of a task, which need not exist."""
         return self.task_index.folder / name
@@ -199,7 +206,10 @@ class MMLFileManager(metaclass=Singleton):
         root = self.temp_path if template.temporary else self.proj_path
         path = template.fill(root, task_name, file_name)
         if template.numbered:
-            return self._path_again(path, key) or self._numbering.claim_next(path, partial(self._announce, key=key))
+            # Files with names of their own are told apart by these.
+            before = None if self.numbers_before is None or file_name else self.numbers_before(task_name)
+            announce = partial(self._announce, key=key)
+            return self._path_again(path, key) or self._numbering.claim_next(path, announce, before)
         path.parent.mkdir(parents=True, exist_ok=True)
         # A file that stands already is not this step's to remove.
         if not os.path.lexists(path):
@@ -253,23 +263,26 @@ class MMLFileManager(metaclass=Singleton):
         self._removed_from.clear()
 
     @contextmanager
-    def repeating(self, paths: Iterable[Path]) -> Iterator[None]:
+    def repeating(self, paths: Iterable[Path], *, keep: bool = False) -> Iterator[None]:
         """Hand out numbered paths anew while the block runs, as far as it asks for them; their files are removed then.
 
         Args:
-            paths: those that the same block got in an earlier part of the run.
+            paths: those that the same block got in an earlier part of the run, or in its driver.
+            keep: leave the files, for another process has made them and steps may read them.
         """
-        self._again = list(paths)
+        self._again, self._kept_again = list(paths), keep
         try:
             yield
         finally:
-            self._again = []
+            self._again, self._kept_again = [], False
 
     def _path_again(self, path: Path, key: str) -> Path | None:
         """Return the first path of an earlier part of the run that `path` was numbered to, if it is still the run's."""
         for earlier in self._again:
             if earlier.parent == path.parent and numbers_taken(path, [earlier.name]):
                 self._again.remove(earlier)
+                if self._kept_again:
+                    return earlier
                 self.remove_half_written(earlier)
                 self._announce(earlier, key)
                 return earlier if claims.claim(earlier, self._numbering.owner) else None

@@ -231,9 +231,11 @@ class AbstractBaseScheduler(ABC):
         self.step_seed, self.step_position = step_seed(self.seed, step.key), step.position
         self._step_key, self._trainings = step.key, None
 
-    def step_recorded(self, step: Step) -> None:  # noqa: ARG002 # for subclasses
+    def step_recorded(self, step: Step) -> None:
         """Be called when a step is done and recorded for good, to remove what only its continuation would need."""
-        if self._trainings is not None:
+        if step.key != self._step_key:  # another process did it
+            TrainingFolders(self.fm.temp_path, step.key).remove()
+        elif self._trainings is not None:
             self._trainings.remove()
         self._step_key, self._trainings = "", None
 

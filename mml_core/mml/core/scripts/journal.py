@@ -21,6 +21,8 @@ from mml.core.scripts.utils import fsync_folder
 
 # The hooks whose files the journal knows, as those of a step.
 PREPARATION, FINISHING = "preparation", "finishing"
+# Stands for the signal where a process left a run that goes on in a queue.
+DETACHED = "detached"
 # Appending changes the size, which fdatasync flushes as well; the time stamps that it leaves out don't matter here.
 _sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 _CRC_BYTES = len(b',"crc":"00000000"}')
@@ -79,7 +81,8 @@ class PathAnnounced(Event, tag="path", frozen=True):
 class Done(Event, tag="done", frozen=True):
     """A step is done, with all that it changed: task structs, the return value, and the steps it added to the plan.
 
-    `source` names the run that did it, when this one took it over.
+    `source` names the run that did it, when this one took it over; `attempt` is the token of the attempt that did it,
+    when that was made in another process than the driver's.
     """
 
     step: Position
@@ -88,6 +91,7 @@ class Done(Event, tag="done", frozen=True):
     value: Any = msgspec.UNSET
     grown: list[StepRecord] = []
     source: str = ""
+    attempt: str = ""
 
 
 class Failed(Event, tag="failed", frozen=True):
@@ -212,13 +216,18 @@ class Journal:
         os.ftruncate(self._handle, size)
         fsync_folder(path.parent)
 
-    def append(self, event: Event, *, durable: bool = True) -> None:
-        """Write an event; when `durable`, return only after it can't be lost any more.
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return os.fstat(self._handle).st_size
+
+    def append(self, *events: Event, durable: bool = True) -> None:
+        """Write events; when `durable`, return only after they can't be lost any more.
 
         Raises:
-            OSError: the line could not be written (e.g. disk full); the file is as it was before.
+            OSError: the lines could not be written (e.g. disk full); the file is as it was before.
         """
-        line = encode_line(event)
+        line = b"".join(map(encode_line, events))
         # Asked for each time: a step may fork processes, which announce their files through the same handle.
         size = os.fstat(self._handle).st_size
         try:
@@ -264,7 +273,7 @@ class RunRecord:
         announced: position, or name of the hook -> paths announced by that step, done or not.
         opened: the first event, None for an empty journal.
         openings: one event for each process that has worked on the run.
-        value: the return value as of the last event that set it.
+        value: the return value as the last step of the plan, among those that set it, left it.
         last: the last event, None for an empty journal.
         finishing: whether all steps and hooks are done, so that only cleaning up is left.
         finished: whether nothing is left to do.
@@ -282,6 +291,7 @@ class RunRecord:
         self.skipped: dict[int, Skipped] = {}
         self.announced: dict[int | str, list[PathAnnounced]] = {}
         self.value: Any = None
+        self._valued_by = -1
         self.opened: Opened | None = None
         self.last: AnyEvent | None = None
         self.finishing = False
@@ -360,5 +370,6 @@ class RunRecord:
         self.done[event.step] = event
         if self.plan is not None:
             self.plan.extend(event.grown)
-        if event.value is not msgspec.UNSET:
-            self.value = event.value
+        # In the order of the plan, as if one step had been done after the other.
+        if event.value is not msgspec.UNSET and event.step >= self._valued_by:
+            self.value, self._valued_by = event.value, event.step

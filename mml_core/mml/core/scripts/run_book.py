@@ -38,8 +38,14 @@ class RunBook:
         """Begin to write; a torn line at the end is cut off."""
         self._journal = Journal(self._path, self._read)
 
-    def append(self, event: Event, *, durable: bool = True) -> None:
-        """Write an event whole, before a signal gets through.
+    @property
+    def size(self) -> int:
+        """Bytes of the journal."""
+        assert self._journal is not None, "the book is not open"
+        return self._journal.size
+
+    def append(self, *events: Event, durable: bool = True) -> None:
+        """Write events whole, before a signal gets through.
 
         Raises:
             OSError: it could not be written.
@@ -48,7 +54,7 @@ class RunBook:
         assert self._journal is not None, "the book is not open"
         try:
             with self.guard.deferred():
-                self._journal.append(event, durable=durable)
+                self._journal.append(*events, durable=durable)
         except OSError as error:
             self.fault = error
             raise

@@ -14,6 +14,7 @@ from mml.core.scripts.drift_takeover import take_over, tell_differences
 from mml.core.scripts.drift_watch import data_digests, tell_reused
 from mml.core.scripts.exceptions import ContinueError, Interrupted, PlanError, StepsFailedError
 from mml.core.scripts.journal import (
+    DETACHED,
     FINISHING,
     PREPARATION,
     Finished,
@@ -21,17 +22,19 @@ from mml.core.scripts.journal import (
     Opened,
     Planned,
     RunRecord,
+    Stopped,
 )
 from mml.core.scripts.plugins import HOOKS
 from mml.core.scripts.run_account import opened
 from mml.core.scripts.run_book import RunBook
 from mml.core.scripts.run_failure import ended
+from mml.core.scripts.run_leftovers import settle_earlier
 from mml.core.scripts.run_loop import RunLoop
 from mml.core.scripts.run_steps import Scheduler, begin_hook, call_hooks, extend_plan
 from mml.core.scripts.schedule import Step, check_same_plan
 from mml.core.scripts.signals import SignalGuard
 from mml.core.scripts.values import plain_value, restored_value
-from mml.runners.base import Runner
+from mml.runners.base import Earlier, Runner
 from mml.runners.serial import SerialRunner
 
 logger = logging.getLogger(__name__)
@@ -52,7 +55,7 @@ class RunCourse:
         self._scheduler = scheduler
         self._book = RunBook(folder, guard)
         self._record = self._book.record
-        self.finished = False
+        self.finished = self.detached = False
         self.steps_done = 0
         refuse_misfit(self._record, steps, folder)
         self._book.open()
@@ -81,13 +84,17 @@ class RunCourse:
         tell_differences(scheduler, self._book, now)
         self._book.append(now)
         scheduler.fm.open_run(self._book.folder)
+        runner = _runner(scheduler)
+        earlier = settle_earlier(self._book.folder, record, runner, scheduler.fm)
         self._restore()
         if record.finishing:
             return self._finish(record.value)
         scheduler.fm.on_path = self._announce
         self._prepare()
         self._settle_plan(now)
-        self._run_steps(take_over(scheduler, self._book))
+        self._run_steps(take_over(scheduler, self._book), runner, earlier)
+        if self.detached:
+            return self._book.append(Stopped(time=time.time(), step=None, signal=DETACHED))
         self._book.hook, planned = FINISHING, len(scheduler.commands)
         begin_hook(scheduler, FINISHING)
         scheduler.before_finishing_hook()
@@ -159,14 +166,15 @@ class RunCourse:
         check_same_plan(record.plan[: record.base_plan], [step.record for step in steps])
         extend_plan(scheduler, record.plan[record.base_plan :])
 
-    def _run_steps(self, steps: list[Step]) -> None:
+    def _run_steps(self, steps: list[Step], runner: Runner, earlier: list[Earlier]) -> None:
         """Do what remains of the plan.
 
         Raises:
             StepsFailedError: steps failed, and the policy is to go on with the others.
         """
-        loop = RunLoop(self._scheduler, self._book, self._scheduler.policy, _runner(self._scheduler))
+        loop = RunLoop(self._scheduler, self._book, self._scheduler.policy, runner, earlier)
         loop.run(steps)
+        self.detached = loop.detached
         if loop.missing:
             total = len(self._scheduler.commands)
             raise StepsFailedError(total, [loop.missing[position] for position in sorted(loop.missing)])

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mml.core.scripts.run_files import LOG_FILE
+
 FORMAT = "%(asctime)s %(levelname)-8s %(name)s: %(message)s"
 
 
@@ -22,6 +24,24 @@ def run_logging(log_file: Path | None, level: str, console: Console) -> Iterator
     handlers: list[logging.Handler] = [console_handler(console)]
     if log_file is not None:
         handlers.append(logging.FileHandler(log_file, encoding="utf-8"))
+    with _logging_to(handlers, level):
+        yield
+
+
+@contextmanager
+def worker_logging(folder: Path, level: str) -> Iterator[None]:
+    """Send log records of a worker to the log in its folder while the block runs.
+
+    Args:
+        folder: of the worker.
+        level: least level of records.
+    """
+    with _logging_to([logging.FileHandler(folder / LOG_FILE, encoding="utf-8")], level):
+        yield
+
+
+@contextmanager
+def _logging_to(handlers: list[logging.Handler], level: str) -> Iterator[None]:
     root = logging.getLogger()
     before = root.level
     root.setLevel(level)

@@ -11,10 +11,12 @@ from mml.core.scripts.exceptions import (
     RunLockedError,
     TaskDescriptionError,
     UnknownNameError,
+    WorkerLostError,
 )
 
 STOP, CONTINUE = "stop", "continue"
 PAUSE = 5.0
+RETRIES_LOST = 2
 # However often a pause has doubled, it is no longer than this.
 LONGEST_PAUSE = 600.0
 # Errors that come again whatever happens in between: what was asked for, a file that is damaged, or the code is wrong.
@@ -34,12 +36,14 @@ class RunPolicy(NamedTuple):
     Attributes:
         on_error: `stop` ends the run, `continue` goes on with the steps that do not need the one that failed.
         retries: how often a step that failed is tried again.
+        retries_lost: how often a step is tried again whose worker died.
         pause: seconds before it is tried again the first time; each further pause is twice as long.
     """
 
     on_error: str = STOP
     retries: int = 0
     pause: float = PAUSE
+    retries_lost: int = RETRIES_LOST
 
     @property
     def goes_on(self) -> bool:
@@ -48,7 +52,11 @@ class RunPolicy(NamedTuple):
 
     def tries_again(self, error: BaseException, attempt: int) -> bool:
         """Tell whether a step is tried again after an attempt, counted from 1, that ended with an error."""
-        return attempt <= self.retries and isinstance(error, Exception) and not isinstance(error, _LASTING)
+        return attempt <= self.retries_after(error) and isinstance(error, Exception) and not isinstance(error, _LASTING)
+
+    def retries_after(self, error: BaseException) -> int:
+        """Return how often a step is tried again after errors of this kind."""
+        return max(self.retries, self.retries_lost) if isinstance(error, WorkerLostError) else self.retries
 
     def pause_after(self, attempt: int) -> float:
         """Return the seconds to wait after an attempt that failed, counted from 1."""
@@ -66,13 +74,15 @@ def read_policy(cfg: DictConfig) -> RunPolicy:
     if on_error not in (STOP, CONTINUE):
         fix = "`stop` ends a run at the first step that fails; `continue` goes on with the steps that don't need it."
         raise UnknownNameError(str(on_error), kind="on_error", known=(STOP, CONTINUE), fix=fix)
-    if type(retries) is not int or retries < 0:
-        msg = f"retries={retries} can't be done: give a whole number, 0 for no second attempt."
-        raise MMLMisconfigurationException(msg)
+    lost = _select(cfg, "retries_lost", RETRIES_LOST)
+    for key, value in (("retries", retries), ("retries_lost", lost)):
+        if type(value) is not int or value < 0:
+            msg = f"{key}={value} can't be done: give a whole number, 0 for no second attempt."
+            raise MMLMisconfigurationException(msg)
     if type(pause) not in (int, float) or not math.isfinite(pause) or pause < 0:
         msg = f"retry_pause={pause} can't be a pause: give a number of seconds, 0 or more."
         raise MMLMisconfigurationException(msg)
-    return RunPolicy(on_error, retries, float(pause))
+    return RunPolicy(on_error, retries, float(pause), lost)
 
 
 def fails_a_step(error: BaseException) -> bool:

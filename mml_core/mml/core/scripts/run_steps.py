@@ -56,6 +56,10 @@ class Scheduler(Protocol):
         """Return why a step that another run has done can't be taken over, empty if it can."""
         ...
 
+    def plan(self) -> list[Step]:
+        """Make the plan afresh and return its steps."""
+        ...
+
     def steps_from(self, position: int) -> list[Step]:
         """Return the planned steps from a position on."""
         ...
@@ -133,14 +137,14 @@ def extend_plan(scheduler: Scheduler, grown: Iterable[StepRecord]) -> None:
     """
     for record in grown:
         position = len(scheduler.commands)
-        scheduler.commands.append(_command(scheduler, record))
+        scheduler.commands.append(named_command(scheduler, record))
         scheduler.params.append(restore_step(position, record, scheduler.fm.roots).params)
         after = checked_after(record.after, position, record.command)
         if after is not None or record.name or record.resources != NOTHING:
             scheduler.details[position] = StepDetails(after, record.name, record.resources)
 
 
-def _command(scheduler: Scheduler, record: StepRecord) -> Callable[..., Any]:
+def named_command(scheduler: Scheduler, record: StepRecord) -> Callable[..., Any]:
     """Return the method of a step that was added to the plan while running.
 
     Raises:

@@ -1,6 +1,6 @@
 """StructTracker: hands out task structs and finds what a step changed in them, at a cost of the touched ones alone."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -30,6 +30,9 @@ class StructTracker:
         # Structs handed out between steps may be kept by the scheduler, so every step may change them.
         self._held: set[str] = set()
         self._in_step = False
+        # What a step sees of a struct, None where nothing is recorded; without it, all that was done in this process.
+        self.viewer: Callable[[str], StructState | None] | None = None
+        self._loaded: dict[str, StructState] = {}
 
     def get(self, name: str) -> TaskStruct:
         """Return the struct of a task, the same object at every call.
@@ -40,7 +43,7 @@ class StructTracker:
         struct = self._structs.get(name) or self._load(name)
         if self._in_step:
             if name not in self._before:
-                self._before[name] = self._state_before(name)
+                self._before[name] = self._shown_before(name)
         else:
             self._held.add(name)
         return struct
@@ -73,7 +76,7 @@ class StructTracker:
     def begin_step(self) -> None:
         """Start to watch for changes."""
         self._in_step = True
-        self._before = {name: self._state_before(name) for name in self._held}
+        self._before = {name: self._shown_before(name) for name in self._held}
 
     def end_step(self) -> dict[str, StructChange]:
         """Stop watching and return the changes since `begin_step`."""
@@ -91,10 +94,21 @@ class StructTracker:
         self._in_step = False
         for name, before in self._before.items():
             reused = self._reused.get(name)
-            paths, models = (before.paths, before.models) if reused is None else (reused.paths, reused.models)
-            struct, roots = self._structs[name], self._fm.roots
-            struct.paths = {key: roots.to_path(text) for key, text in paths.items()}
-            struct.models = [record_from_builtins(model, roots) for model in models]
+            self._set(name, before if reused is None else StructState(reused.paths, reused.models))
+
+    def _shown_before(self, name: str) -> StructState:
+        """Bring a struct to what the step sees of it, and return its state."""
+        if self.viewer is not None:
+            state = self.viewer(name)
+            if state is not None:
+                self._reused.pop(name, None)
+            self._set(name, self._loaded[name] if state is None else state)
+        return self._state_before(name)
+
+    def _set(self, name: str, state: StructState) -> None:
+        struct, roots = self._structs[name], self._fm.roots
+        struct.paths = {key: roots.to_path(text) for key, text in state.paths.items()}
+        struct.models = [record_from_builtins(model, roots) for model in state.models]
 
     def _state_before(self, name: str) -> StructState:
         # What `reuse` attached counts as a change of the step, unless it is in an earlier record.
@@ -109,6 +123,8 @@ class StructTracker:
             for change in self._recorded.get(name, []):
                 apply_change(struct, change, self._fm.roots)
             self._structs[name] = struct
+            if self.viewer is not None:
+                self._loaded[name] = state_of(struct, self._fm.roots)
         return self._structs[name]
 
 

@@ -111,6 +111,22 @@ def make_folder(folder: Path) -> None:
         fsync_folder(folder.parent)
 
 
+class WriteCheck:
+    """What is asked before a written file takes its place; a process whose work may be given up sets it.
+
+    Attributes:
+        check: raises an error when nothing may be written any more; None: all may.
+    """
+
+    check: ClassVar[Callable[[], None] | None] = None
+
+
+def _put_in_place(beside: Path, path: Path) -> None:
+    if WriteCheck.check is not None:
+        WriteCheck.check()
+    beside.replace(path)
+
+
 @contextmanager
 def atomic_write(path: Path, mode: str = "wb", encoding: str | None = None) -> Iterator[IO[Any]]:
     """Open a file that takes the place of `path` when the block ends well, and never exists in part.
@@ -134,7 +150,7 @@ def atomic_write(path: Path, mode: str = "wb", encoding: str | None = None) -> I
             file.flush()
             os.fsync(file.fileno())
         _apply_umask(name)
-        Path(name).replace(path)
+        _put_in_place(Path(name), path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -154,7 +170,7 @@ def atomic_save(path: Path, write: Callable[[Path], None]) -> None:
         write(beside)
         with beside.open("rb") as file:
             os.fsync(file.fileno())
-        beside.replace(path)
+        _put_in_place(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
