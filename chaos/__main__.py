@@ -18,6 +18,8 @@ MODULES = {
     "kills": "SIGKILL, SIGTERM and SIGINT at file-system events and writes of a small schedule",
     "training": "SIGKILL in a real training: two folds, test and predict",
     "fashion_mnist": "SIGKILL ten times in one training on 60,000 images",
+    "runners": "SIGKILL to drivers, workers, nodes, jobs and daemons, wherever steps run",
+    "study": "the same five folds with every runner, the driver killed",
     "creation": "SIGKILL in the creation of a task",
     "power": "power cuts: what was not made durable is lost",
     "faults": "full disks, damaged files, crowds of processes, a clock set back",

@@ -36,6 +36,7 @@ class World:
         self.root, self.results, self.control = root, root / "results", root / "control"
         self.trace, self.output = self.control / TRACE, root / "output.txt"
         self.trace.mkdir(parents=True, exist_ok=True)
+        self.output.touch()
         self._data, self._overrides = data, list(overrides)
         self._started: list[subprocess.Popen[bytes]] = []
 
@@ -64,12 +65,16 @@ class World:
 
     def ends(self, child: "subprocess.Popen[bytes]", code: int = 0) -> None:
         """Wait for a command, and hold it to its exit code."""
+        found = self.wait(child)
+        assert found == code, f"exit code {found}, not {code}:\n{self.said()}"
+
+    def wait(self, child: "subprocess.Popen[bytes]", patience: float = PATIENCE) -> int:
+        """Return the exit code of a command; one that hangs is killed."""
         try:
-            found = child.wait(PATIENCE)
+            return child.wait(patience)
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
-            found = child.wait()
-        assert found == code, f"exit code {found}, not {code}:\n{self.said()}"
+            return child.wait()
 
     def said(self) -> str:
         """Return all that the commands printed, and the end of the run's log."""

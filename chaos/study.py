@@ -1,0 +1,48 @@
+"""The same five-fold study on Fashion-MNIST with every runner, its driver killed and continued: equal results."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from chaos.engines import ENGINES, Engine, SerialEngine
+from chaos.harness import row
+from chaos.runners import Study, opened
+from chaos.table import Options, Row
+from mml.testing.driving import World
+
+STUDY = [
+    "train",
+    "task=fashion_mnist",
+    "mode.cv=true",
+    "arch.drop_rate=0.1",
+    "augmentations=flip",
+    "trainer.max_epochs=2",
+    "trainer.limit_train_batches=40",
+    "trainer.limit_val_batches=10",
+    "trainer.limit_test_batches=10",
+    "trainer.limit_predict_batches=10",
+    "trainer.checkpoint_minutes=0.05",
+    "sampling.num_workers=0",
+    "logging.progress=false",
+]
+QUICK = ["trainer.max_epochs=1", "trainer.limit_train_batches=5"]
+
+
+def run(options: Options) -> list[Row]:
+    """Train with each runner, with its driver killed `points` times (1) on the way."""
+    from tests.support.real_data import fashion_mnist_idx
+
+    data = options.folder / "data"
+    tasks = World(options.folder / "tasks", data)
+    tasks.ends(tasks.start("create", "task=fashion_mnist", f"mode.source={fashion_mnist_idx()}"))
+    study = Study(options, [*STUDY, *(QUICK if options.quick else [])], data)
+    return [_with(make, study, options) for make in (SerialEngine, *(ENGINES[:1] if options.quick else ENGINES))]
+
+
+def _with(make: Callable[[Path], Engine], study: Study, options: Options) -> Row:
+    with opened(make, options.folder) as engine:
+        draw = random.Random(f"{options.seed} {engine.name} study")
+        moments = [draw.uniform(0.3, 0.8) * study.seconds for _ in range(options.points or 1)]
+        verdict = study.struck(engine, "the driver", "study", moments)
+    what = f"SIGKILL to the driver of five folds on Fashion-MNIST, runner={engine.name}"
+    return row(what, [verdict], f"after {', '.join(f'{moment:.0f}' for moment in moments)} s; compared with serial")
