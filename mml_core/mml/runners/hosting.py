@@ -1,5 +1,6 @@
 """What a process does before it can be a worker: it sees the driver's modules, and has a folder, a lock and a log."""
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -54,6 +55,8 @@ def _printing_to(log: Path) -> Iterator[None]:
         sys.stdout.flush()
         os.dup2(handle, 1)
         os.dup2(handle, 2)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True)  # or what a step prints would be seen long after it
         yield
     finally:
         with suppress(OSError, ValueError):

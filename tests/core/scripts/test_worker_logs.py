@@ -53,7 +53,10 @@ def test_lines_come_into_the_log_of_the_run_with_worker_and_step(followed: Follo
         "[w2 step 4] printed",
         f"{HEAD.format('INFO')}[w1 step 3] epoch 1",
     ]
-    assert followed.logs.steps == {"w1": 3, "w2": 4}
+    assert followed.logs.begun == {"w1": 3, "w2": 4}
+    followed.add("more\n")
+    followed.logs.poll()
+    assert followed.logs.begun == {}
 
 
 def test_what_matters_is_shown(followed: Followed) -> None:

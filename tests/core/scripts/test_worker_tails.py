@@ -146,12 +146,20 @@ def test_with_time_all_of_it_is_read_at_once(tmp_path: Path, monkeypatch: pytest
     assert len(LogTails(tmp_path).read(60)) == 100
 
 
-def test_the_steps_of_workers_are_known(tmp_path: Path) -> None:
-    Written(tmp_path, "w1").add("2026-11-20 13:05:02,000 INFO     mml.worker: step 4 begins: a\n")
+def test_workers_that_begin_a_step_are_known(tmp_path: Path) -> None:
+    mark = "2026-11-20 13:05:02,000 INFO     mml.worker: step {} begins: a\n"
+    first = Written(tmp_path, "w1")
+    first.add(mark.format(3) + mark.format(4))
     Written(tmp_path, "w2").add("nothing\n")
     tails = LogTails(tmp_path)
     assert tails.read(1)[0].text == "nothing"
-    assert tails.steps == {"w1": 4}
+    assert tails.begun == {"w1": 4}
+    first.add("more\n")
+    tails.read(1)
+    assert tails.begun == {}
+    first.add(mark.format(4))
+    tails.read(1)
+    assert tails.begun == {"w1": 4}
 
 
 def test_without_workers_nothing_is_read(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class WorkerWatch:
         """Look if it is time to."""
         if time.monotonic() >= self._due:
             self._logs.poll()
-            for worker, number in self._logs.steps.items():
+            for worker, number in self._logs.begun.items():
                 self._progress.assign_attempt(worker, number)
             self._progress.look()
             self._due = time.monotonic() + LOOK_SECONDS

@@ -60,6 +60,7 @@ class LineReader:
 
     Attributes:
         step: number of the step that the worker is doing.
+        begun: how many steps it has begun.
         level: of the last log record.
         time: of the last log record, as text that sorts.
     """
@@ -67,6 +68,7 @@ class LineReader:
     def __init__(self, worker: str) -> None:
         self._worker = worker
         self.time = ""
+        self.begun = 0
         self.step: int | None = None
         self.level = logging.INFO
 
@@ -83,6 +85,7 @@ class LineReader:
         self.level, self.time = _LEVELS[match[2]], match[1][:23]
         if match[3] == _MARKING and (begun := _STEP.match(match[4])):
             self.step = int(begun[1])
+            self.begun += 1
             return None
         return LogLine(self._worker, self.step, self.level, match[1], match[4])
 

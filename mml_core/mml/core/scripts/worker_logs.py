@@ -36,9 +36,9 @@ class WorkerLogs:
         self._handler = console_handler(console)
 
     @property
-    def steps(self) -> dict[str, int]:
-        """Worker -> number of the step that it began last, as its log says."""
-        return self._tails.steps
+    def begun(self) -> dict[str, int]:
+        """Worker -> number of the step that it began last, of those that began one since the look before the last."""
+        return self._tails.begun
 
     def poll(self) -> None:
         """Take over new whole lines, for a short time at most; what goes wrong with it is of no concern to the run."""

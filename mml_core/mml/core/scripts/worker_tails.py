@@ -67,6 +67,11 @@ class LogTail:
         """How far the log was read."""
         return Place(self._inode, self._offset, self._lines.step, self._lines.level)
 
+    @property
+    def steps_begun(self) -> int:
+        """How many steps began in what was read."""
+        return self._lines.begun
+
     def read(self, *, whole: bool = False) -> list[TimedLine] | None:
         """Return the next lines, as many as one chunk holds; None when there is nothing new.
 
@@ -128,6 +133,9 @@ class LogTails:
 
     Args:
         run: the run folder; reading begins where its log ends.
+
+    Attributes:
+        begun: worker -> number of the step that it began last, of those that did so with the last reading.
     """
 
     def __init__(self, run: Path) -> None:
@@ -135,7 +143,7 @@ class LogTails:
         self._tails: dict[str, LogTail] = {}
         self._turn: list[str] = []
         self._places = _stored_places(self._folder / FOLLOWED_FILE)
-        self.steps: dict[str, int] = {}
+        self.begun: dict[str, int] = {}
 
     def read(self, seconds: float) -> list[LogLine]:
         """Return new whole lines, in the order of their times; reading that takes longer goes on with the next call.
@@ -143,13 +151,12 @@ class LogTails:
         Args:
             seconds: about how long it may take.
         """
-        self._turn = self._turn or self._names()
+        self._turn, self.begun = self._turn or self._names(), {}
         until, found, busy = time.monotonic() + seconds, list[TimedLine](), list[str]()
         while names := self._turn or busy:  # those that have more to say come again when all others had their turn
             name = names.pop(0 if names is busy else -1)
-            lines = self._tail(name).read()
+            lines = self._read(name)
             if lines is not None:
-                self._note(name)
                 found += lines
                 busy.append(name)
             if time.monotonic() >= until:
@@ -164,8 +171,7 @@ class LogTails:
                 text = f"... {left_out:,} bytes are left out here; they are in the worker's own log"
                 yield [LogLine(name, None, 20, "", text)]
             whole, budget = tail.is_over(), BACKLOG // CHUNK + 2
-            while budget and (lines := tail.read(whole=whole)) is not None:
-                self._note(name)
+            while budget and (lines := self._read(name, whole=whole)) is not None:
                 budget -= 1
                 yield [line for _, line in lines]
 
@@ -187,10 +193,14 @@ class LogTails:
             self._tails[name] = LogTail(self._folder / name, self._places.get(name))
         return self._tails[name]
 
-    def _note(self, name: str) -> None:
-        place = self._places[name] = self._tails[name].place
-        if place.step is not None:
-            self.steps[name] = place.step
+    def _read(self, name: str, *, whole: bool = False) -> list[TimedLine] | None:
+        tail = self._tail(name)
+        before, lines = tail.steps_begun, tail.read(whole=whole)
+        if lines is not None:
+            place = self._places[name] = tail.place
+            if place.step is not None and tail.steps_begun > before:
+                self.begun[name] = place.step
+        return lines
 
 
 def _in_order(found: list[TimedLine]) -> list[LogLine]:
