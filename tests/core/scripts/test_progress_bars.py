@@ -10,7 +10,7 @@ from rich.console import Console
 from mml.core.scripts import progress_bars
 from mml.core.scripts.progress import RunProgress
 from mml.core.scripts.progress_attempts import Attempts
-from mml.core.scripts.progress_bars import LiveView, Row, draw
+from mml.core.scripts.progress_bars import Columns, LiveView, Row, draw
 from mml.core.scripts.progress_state import Live, LiveBar
 from mml.core.scripts.progress_views import ProgressTask, StepCount
 
@@ -151,6 +151,32 @@ def test_a_row_without_a_bar_has_none() -> None:
     assert lines[1].rstrip().endswith("on w1")
 
 
+def test_columns_keep_their_places_when_texts_get_shorter() -> None:
+    columns = Columns()
+    short = Row(("a", "1/2", "", "0:01", "", "on w1"), 1, 2)
+
+    def line(row: Row) -> str:
+        console = Console(file=io.StringIO(), width=120)
+        console.print(draw([row], 120, columns))
+        assert isinstance(console.file, io.StringIO)
+        return console.file.getvalue()
+
+    before, after = line(ROW._replace(texts=(*ROW.texts[:5], "on w1"))), line(short)
+    assert before.index("━") == after.index("━") > line(ROW).index("━") - 1
+    assert before.index("on w1") == after.index("on w1")
+    assert line(short).index("━") > rendered([short], 120)[0].index("━")
+
+
+def test_where_columns_keep_their_places_free_text_gives_way_before_the_bars() -> None:
+    console = Console(file=io.StringIO(), width=90)
+    console.print(draw([ROW], 90, Columns()))
+    assert isinstance(console.file, io.StringIO)
+    (line,) = console.file.getvalue().splitlines()
+    assert sum(char in "━╸╺" for char in line) > sum(char in "━╸╺" for char in rendered([ROW], 90)[0])
+    assert len(line) <= 90
+    assert all(text in line for text in ROW.texts[:5])
+
+
 def running_view(lines: int = 20) -> LiveView:
     """Return a view of three steps in workers, of which the second trains and the last waits."""
     attempts, steps = Attempts(), StepCount(total=10, done=2, inherited=1, number=5, started=100)
@@ -190,8 +216,11 @@ def test_steps_in_workers_show_while_they_run(screen: Screen) -> None:
         progress.assign_attempt("w1", 1)
         assert screen.wait_for("on w1")
         progress.end_attempt(1, done=True)
-        assert screen.wait_for("0 steps running ")
+        assert screen.wait_for("no step running ")
         assert screen.wait_for("1/2")
+        progress.end_attempt(2, done=True)
+        progress.start_steps(1, done=1)
+        assert screen.wait_for("all steps done ")
 
 
 FORK = """

@@ -25,23 +25,48 @@ LEAST_TEXT = 16  # characters of a description that a narrow terminal leaves
 STYLES = ("", "progress.download", "progress.data.speed", "progress.elapsed", "progress.remaining", "")
 
 
-def draw(rows: Sequence[Row], width: int) -> Table:
+class Columns:
+    """The widths of columns, which never shrink, so that nothing moves sideways while texts come and go."""
+
+    def __init__(self) -> None:
+        self._widths = [0] * (len(STYLES) - 1)
+
+    def widths(self, rows: Sequence[Row]) -> list[int]:
+        """Return the widths of the columns of text that rows need, or that rows before them did."""
+        needed = _needed(rows)
+        self._widths = [max(pair) for pair in zip(self._widths, needed, strict=False)]
+        return [*self._widths, needed[-1]]
+
+
+def draw(rows: Sequence[Row], width: int, columns: Columns | None = None) -> Table:
     """Arrange rows in columns; where room is short, bars shrink first, then the free text, then the description.
 
     Args:
         rows: from top to bottom.
         width: of the terminal, in characters.
+        columns: keep their places from one drawing to the next; then some of the free text gives way before the bars.
     """
-    widths = [max((len(row.texts[column]) for row in rows), default=0) for column in range(6)]
+    widths = _needed(rows) if columns is None else columns.widths(rows)
     excess = max(0, sum(widths) + len(widths) + BAR_WIDTH - width)
+    if columns is not None:
+        cut = min(max(0, widths[5] - LEAST_TEXT), excess)
+        widths[5], excess = widths[5] - cut, excess - cut
     bar = max(NARROW_BAR, BAR_WIDTH - excess)
     excess -= BAR_WIDTH - bar
     cut = min(widths[5], excess)
     widths[5] -= cut
     widths[0] = max(min(widths[0], LEAST_TEXT), widths[0] - (excess - cut))
+    return _table(rows, widths, bar)
+
+
+def _needed(rows: Sequence[Row]) -> list[int]:
+    return [max((len(row.texts[column]) for row in rows), default=0) for column in range(len(STYLES))]
+
+
+def _table(rows: Sequence[Row], widths: Sequence[int], bar: int) -> Table:
     table = Table.grid(padding=(0, 1, 0, 0))
-    for column in range(7):
-        table.add_column(no_wrap=True, justify="right" if 2 <= column <= 5 else "left")
+    for column, room in enumerate([widths[0], bar, *widths[1:]]):
+        table.add_column(no_wrap=True, justify="right" if 2 <= column <= 5 else "left", min_width=room)
     for row in rows:
         cells = [_cell(text, style, room) for text, style, room in zip(row.texts, STYLES, widths, strict=True)]
         shown = ProgressBar(total=row.total, completed=row.completed, width=bar) if row.bar else ""
@@ -68,7 +93,7 @@ class LiveView(View):
 
     def __init__(self, console: Console, steps: StepCount, attempts: Attempts | None = None) -> None:
         self._console, self._steps, self._attempts = console, steps, Attempts() if attempts is None else attempts
-        self._running = RunningRows()
+        self._running, self._columns = RunningRows(), Columns()
         self._tasks: list[ProgressTask] = []
         self._lock = threading.RLock()
         self._over = threading.Event()
@@ -120,7 +145,7 @@ class LiveView(View):
     def _running_rows(self, now: float) -> list[Row]:
         """Return a row of all steps and those of the ones that run in workers, as many as the terminal has lines."""
         running = states(self._attempts, now)
-        head = self._step_row(now, head_text(running))
+        head = self._step_row(now, head_text(running) if running else self._steps.idle_text())
         return [head, *self._running.rows(running, self._console.height - 2 - len(self._tasks))]
 
     def _step_row(self, now: float, text: str = "") -> Row:
@@ -144,12 +169,16 @@ class LiveView(View):
                 auto_refresh=False,
                 redirect_stdout=sys.stdout.isatty(),
                 redirect_stderr=sys.stderr.isatty(),
-                get_renderable=lambda: draw(self.rows(time.monotonic()), self._console.width),
+                get_renderable=self._drawn,
             )
             self._live.start(refresh=True)
         while not self._over.wait(REFRESH_SECONDS):
             with self._lock:
                 self._live.refresh()
+
+    def _drawn(self) -> Table:
+        columns = self._columns if self._attempts.used else None
+        return draw(self.rows(time.monotonic()), self._console.width, columns)
 
     def hold(self) -> None:
         """Let no drawing happen until `release`."""

@@ -74,6 +74,10 @@ class StepCount:
         """Return e.g. `step 2/5 train digits fold 1`."""
         return f"step {self.number:,}/{self.total:,} {self.name}".rstrip()
 
+    def idle_text(self) -> str:
+        """Return what to say when no step runs."""
+        return "all steps done" if self.done == self.total else "no step running"
+
     def time_left(self, now: float) -> float | None:
         """Return the seconds that the remaining steps take at the pace of this process, None when nobody knows."""
         ran = self.done - self.inherited
