@@ -187,7 +187,7 @@ def _compare(compose: Compose, run: RunInfo, asked: list[str]) -> tuple[DictConf
         msg = f"The overrides of run '{run.name}' can't be composed any more: {reason}. Continue it without others."
         raise ContinueError(msg) from error
     try:
-        composed = compose(merge_overrides(started, asked))
+        composed = compose(merge_overrides(_still_meant(started, asked), asked))
     except HydraException:
         # The overrides of the run may not go with another option, e.g. another mode: that option is the news then.
         others = _other_options(base.hydra.runtime.choices, asked)
@@ -199,6 +199,13 @@ def _compare(compose: Compose, run: RunInfo, asked: list[str]) -> tuple[DictConf
         raise ContinueError(refusal(run.name, refused, fork_command(run, asked) if same_mode else ""))
     # With what was asked for also changes what refers to it.
     return composed, differences(plain(base, resolve=True), plain(composed, resolve=True))
+
+
+def _still_meant(started: Sequence[str], asked: Sequence[str]) -> list[str]:
+    """Return the overrides of a run without keys of another runner, logging or the like than the one asked for now."""
+    chosen = {key_of(override) for override in asked}.intersection(WHERE_GROUPS)
+    groups = [(override, *key_of(override).partition(".")[:2]) for override in started]
+    return [override for override, group, dot in groups if not (dot and group in chosen)]
 
 
 def _refused(base: DictConfig, composed: DictConfig) -> list[Difference]:

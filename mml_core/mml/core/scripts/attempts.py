@@ -137,6 +137,12 @@ def attempts_left(run: Path) -> list[AttemptFolder]:
     return sorted(set(_left(run)), key=lambda folder: folder.name)
 
 
+def remove_if_empty(run: Path) -> None:
+    """Remove the folder of all attempts when none is left."""
+    with suppress(OSError):
+        (run / ATTEMPTS_FOLDER).rmdir()
+
+
 def _left(run: Path) -> Iterator[AttemptFolder]:
     try:
         names = os.listdir(run / ATTEMPTS_FOLDER)  # noqa: PTH208 # names only

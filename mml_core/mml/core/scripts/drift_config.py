@@ -15,6 +15,7 @@ WHERE_KEYS = (
     "sampling.num_workers",
     "on_error",
     "retries",
+    "retries_lost",
     "retry_pause",
 )
 WHERE_GROUPS = ("logging", "sys", "runner", "notify")

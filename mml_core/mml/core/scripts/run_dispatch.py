@@ -11,7 +11,7 @@ import msgspec
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from mml.core.scripts.attempts import AttemptFolder
+from mml.core.scripts.attempts import AttemptFolder, remove_if_empty
 from mml.core.scripts.journal import Done, PathAnnounced, RunRecord
 from mml.core.scripts.redaction import redact_config, redacted
 from mml.core.scripts.run_book import RunBook
@@ -143,6 +143,7 @@ class Dispatch:
             remove_announced(folder, self._scheduler.fm)
             folder.remove()
         self._haunting.clear()
+        remove_if_empty(self._book.folder)
 
     def _journaled(self, work: Work, outcome: StepOutcome) -> dict[str, Any]:
         changes = {task: msgspec.to_builtins(change) for task, change in outcome.tasks.items()}

@@ -51,6 +51,9 @@ def run_recorded(scheduler: Scheduler, steps: list[Step]) -> Any:
         with guarded_signals() as guard, RunLock(folder):
             course = RunCourse(scheduler, steps, folder, guard)
             _follow(course, scheduler, RunNews(scheduler, course, notifier), level)
+        if course.detached:
+            show(_parting_lines(folder, continue_command(scheduler.cfg, folder)))
+            return None
         scheduler.report()
         show(_closing_line(course.steps_done, scheduler.seconds, folder))
     return scheduler.return_value
@@ -85,6 +88,13 @@ def _closing_line(steps: int, seconds: float, folder: Path) -> str:
     """Say that a run is finished, and where its record is."""
     done = f"{count_text(steps, 'step')} in {seconds_text(seconds)}"
     return f"Run {folder.name} is finished: {done}, recorded in {folder}"
+
+
+def _parting_lines(folder: Path, command: str) -> str:
+    """Say that a run goes on without this process, how to look at it, and how to collect what it makes."""
+    look = command.replace(" continue ", " status ", 1)
+    goes_on = f"Run {folder.name} goes on in the queue, recorded in {folder}"
+    return f"{goes_on}\nLook at it: {look}\nCollect what is done: {command}"
 
 
 def continue_command(cfg: Any, folder: Path) -> str:

@@ -19,6 +19,7 @@ from mml.core.scripts.journal import Done, Failed, Skipped, Started
 from mml.core.scripts.resources import Resources
 from mml.core.scripts.run_book import RunBook
 from mml.core.scripts.run_failure import failure
+from mml.core.scripts.run_numbers import NumbersBefore
 from mml.core.scripts.run_policy import RunPolicy, fails_a_step
 from mml.core.scripts.run_resources import StepResources
 from mml.core.scripts.run_steps import Scheduler, execute_step
@@ -78,6 +79,7 @@ class RunLoop:
         self._later: list[tuple[float, int]] = []
         self._dispatch: Dispatch | None = None
         self._watch: WorkerWatch | None = None
+        self._numbers: NumbersBefore | None = None
 
     def run(self, steps: list[Step]) -> None:
         """Do what remains of a plan; a step may add steps to it, so it is read on until it ends.
@@ -111,6 +113,9 @@ class RunLoop:
         if self._runner.in_process:
             setup = WorkerSetup(str(self._book.folder), {})
             self._runner.open(RunSetup(self._book.folder, _no_worker, setup, self._execute, lambda *_: None))
+            if any(done.attempt for done in self._book.record.done.values()):
+                # Steps may be done out of turn, by workers of an earlier process.
+                self._numbers = self._scheduler.fm.numbers_before = NumbersBefore(steps)
             self._extend(steps)
             return
         # Of use to runs of several processes alone.
@@ -200,7 +205,10 @@ class RunLoop:
     # --- what comes back
 
     def _execute(self, work: Work) -> StepOutcome:
-        return execute_step(self._scheduler, self._flying[work.step].step)
+        step = self._flying[work.step].step
+        if self._numbers is not None:
+            self._numbers.step = step
+        return execute_step(self._scheduler, step)
 
     def _settle(self, report: Report) -> None:
         """Take in what came of an attempt; a report of one that was given up is of no concern."""

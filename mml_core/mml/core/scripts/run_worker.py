@@ -7,9 +7,7 @@ import platform
 import socket
 import sys
 import time
-from bisect import bisect_left
 from contextlib import ExitStack
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from mml.core.scripts.plugins import load_plugins
 from mml.core.scripts.progress import RunProgress
 from mml.core.scripts.run_account import opened
 from mml.core.scripts.run_log import worker_logging
+from mml.core.scripts.run_numbers import NumbersBefore
 from mml.core.scripts.run_steps import Scheduler, begin_hook, execute_step, named_command
 from mml.core.scripts.schedule import Step, check_same_plan, restore_step
 from mml.core.scripts.seeding import imports_kept_apart
@@ -119,7 +118,7 @@ class StepWorker:
         check_same_plan((record.plan or [])[: record.base_plan], [step.record for step in plan])
         fm.open_run(self._run)
         fm.on_path = self._announce
-        fm.numbers_before = self._numbers_before
+        self._numbers = fm.numbers_before = NumbersBefore(plan)
         scheduler.progress.start_steps(len(plan))
         begin_hook(scheduler, PREPARATION)
         with fm.repeating([fm.roots.to_path(text) for text in record.repeated_paths()], keep=True):
@@ -132,7 +131,7 @@ class StepWorker:
     def _attempt(self, work: Work) -> StepOutcome:
         scheduler = self._scheduler
         self._check()
-        step = self._bring_plan(work)
+        step = self._numbers.step = self._bring_plan(work)
         mark_step(step.position + 1, str(step.record))
         scheduler.progress.begin_step(step.position + 1, str(step.record))
         scheduler.fm.number_anew()
@@ -219,20 +218,6 @@ class StepWorker:
     def _check(self) -> None:
         if WriteCheck.check is not None:
             WriteCheck.check()
-
-    def _numbers_before(self, task: str | None) -> int:
-        """Return how many steps of the present command, for a task, stand before the present one in the plan."""
-        assert self._work is not None, "no step is being done"
-        positions = self._positions_of.get((self._work.record.command, task), [])
-        return bisect_left(positions, self._work.step)
-
-    @cached_property
-    def _positions_of(self) -> dict[tuple[str, str | None], list[int]]:
-        found: dict[tuple[str, str | None], list[int]] = {}
-        for step in self._plan:
-            for word in {None, *(param for param in step.params if isinstance(param, str))}:
-                found.setdefault((step.record.command, word), []).append(step.position)
-        return found
 
 
 class _Writing:
