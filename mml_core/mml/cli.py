@@ -82,6 +82,12 @@ def _hydra(words: list[str]) -> int:
     return DONE
 
 
+def _plan(words: list[str]) -> int:
+    from mml.plan_cli import run_plan
+
+    return run_plan(words[1:])
+
+
 def _runs(words: list[str]) -> int:
     from mml.runs_cli import run_runs
 
@@ -101,4 +107,4 @@ def _doctor(words: list[str]) -> int:
 
 
 # Verbs with flags and a help of their own.
-_OWN_HELP: dict[str, Callable[[list[str]], int]] = {"runs": _runs, "status": _status, "doctor": _doctor}
+_OWN_HELP: dict[str, Callable[[list[str]], int]] = {"plan": _plan, "runs": _runs, "status": _status, "doctor": _doctor}

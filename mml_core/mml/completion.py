@@ -20,12 +20,15 @@ from mml.core.scripts.exceptions import MMLMisconfigurationException
 from mml.core.scripts.plugins import load_plugins
 from mml.core.scripts.runs import list_runs
 from mml.forking import FORK
+from mml.plan_words import own_flags
 from mml.verb_completion import VERBS, verb_words
 
 SHELLS = ("bash", "zsh", "fish")
 _BEFORE_A_RUN = ((CONTINUE,), (CONTINUE, FORK_FLAG))
 _FLAGS = ("--help", "--version", "--multirun", "--cfg", "--info", "--resolve", "--config-dir", "--config-name")
+_NOT_TO_PLAN = {"--version", "--cfg", "--info", "--resolve"}
 _RUNS = 20
+PLAN = "plan"
 
 
 class Line(NamedTuple):
@@ -62,12 +65,21 @@ def split_line(line: str) -> Line:
     return Line(tuple(words), "") if not words or line[-1].isspace() else Line(tuple(words[:-1]), words[-1])
 
 
+def planned_line(line: Line) -> Line:
+    """Return the line of the command that `mml plan` is asked to plan; the same line without `plan`."""
+    if line.words[:1] != (PLAN,):
+        return line
+    return Line(tuple(word for word in line.words[1:] if word not in own_flags()), line.word)
+
+
 def own_words(line: Line, modes: Iterable[str]) -> list[str]:
     """Return what Hydra can't offer for the word being typed: verbs, modes, flags, tasks, runs and help topics."""
     return sorted(name for name in _offered(line, modes) if name.startswith(line.word))
 
 
 def _offered(line: Line, modes: Iterable[str]) -> Iterable[str]:
+    if line.words[:1] == (PLAN,):
+        return _to_plan(line, modes)
     words, (key, mark, _) = line.words, line.word.partition("=")
     if line.word.startswith("-"):
         return [*_FLAGS, FORK_FLAG] if words[:1] == (CONTINUE,) else _FLAGS
@@ -78,11 +90,20 @@ def _offered(line: Line, modes: Iterable[str]) -> Iterable[str]:
     if mark and key in ("task", CONTINUE, FORK):
         return [f"{key}={name}" for name in (_tasks() if key == "task" else _runs())]
     begun = [given for given in words if not given.startswith("-")]
-    return [] if begun else [*modes, "help", CONTINUE, *VERBS]
+    return [] if begun else [*modes, "help", CONTINUE, PLAN, *VERBS]
+
+
+def _to_plan(line: Line, modes: Iterable[str]) -> Iterable[str]:
+    """Return what may follow `mml plan`: what a run may begin with, and flags."""
+    planned = planned_line(line)
+    if line.word.startswith("-"):
+        return [*own_flags(), *({*_offered(planned, modes)} - _NOT_TO_PLAN)]
+    return _offered(planned, modes) if planned.words or "=" in line.word else [*modes, CONTINUE]
 
 
 def hydra_line(line: Line, modes: Sequence[str]) -> str | None:
     """Return the line that Hydra should complete, None if it has nothing to say."""
+    line = planned_line(line)
     words = [word for word in line.words if not word.startswith("-")]
     if words[:1] == ["help"] or line.word.startswith("-") or line.words in _BEFORE_A_RUN:
         return None

@@ -18,6 +18,8 @@ VERBS = {
     "continue": "Go on with a run where it stopped: `mml continue [RUN] [key=value ...]`; without RUN the only one "
     "that waits, or the one that you pick from a list, with `latest` the newest. With `--fork` a new run with changes "
     "takes over what does not depend on them.",
+    "plan": "Show what a command would do, and do nothing of it: which steps are done, on what the others would run, "
+    "what they take: `mml plan train task=digits`, `mml plan continue RUN`; `mml plan --help` says more.",
     "runs": "Show all runs and what became of them: `mml runs [FILTERS]`, `mml runs show|log|diff|label|rm|gc ...`; "
     "`mml runs --help` says more.",
     "status": "Show where a run is, also while it runs: `mml status [RUN] [--watch]`; `mml status --help` says more.",

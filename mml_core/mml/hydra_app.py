@@ -27,7 +27,7 @@ from mml.sweeping import Jobs
 if TYPE_CHECKING:
     from mml.requeued import Requeued
 
-VERBS = ("help", CONTINUE, "runs", "status", "doctor")
+VERBS = ("help", CONTINUE, "plan", "runs", "status", "doctor")
 MULTIRUN = "hydra.mode=MULTIRUN"
 # What says how Hydra makes many runs, or where it keeps its own files of one.
 _FOR_OTHER_RUNS = (MULTIRUN, "hydra.sweep", "hydra.launcher", "hydra/sweeper", "hydra/launcher", "hydra.run.")
@@ -79,8 +79,12 @@ def in_own_words(error: Exception, loader: MMLConfigLoader) -> Exception:
     return explain(error, loader) or error
 
 
-def parse_flags(words: Sequence[str]) -> argparse.Namespace:
+def parse_flags(words: Sequence[str], more: Sequence[str] = ()) -> argparse.Namespace:
     """Return Hydra's flags and, as `overrides`, all other words; `mml continue` becomes the override it stands for.
+
+    Args:
+        words: of the command line.
+        more: flags of a verb, which were read already, to be named when another is not known.
 
     Raises:
         MMLMisconfigurationException: a flag that nobody knows, or one without its value.
@@ -94,7 +98,7 @@ def parse_flags(words: Sequence[str]) -> argparse.Namespace:
     forks = FORK_FLAG in words
     flags, unknown = parser.parse_known_intermixed_args([word for word in words if word != FORK_FLAG])
     if unknown:
-        options = [option for action in parser._actions for option in action.option_strings]
+        options = [*(option for action in parser._actions for option in action.option_strings), *more]
         raise UnknownNameError(unknown[0], kind="flag", known=[name for name in options if name.startswith("--")])
     if flags.overrides and flags.overrides[0] == CONTINUE:
         flags.overrides = expand_continue(flags.overrides[1:], FORK if forks else CONTINUE)
@@ -217,7 +221,7 @@ def _run(hydra: MMLHydra, name: str, overrides: list[str]) -> None:
     cfg = hydra.compose_config(name, overrides, RunMode.RUN)
     if cfg.hydra.mode == RunMode.MULTIRUN:
         return _sweep(hydra, name, overrides)
-    _refuse_idle_space(cfg)
+    refuse_idle_space(cfg)
     cfg.hydra.mode = RunMode.RUN
     callbacks = Callbacks(cfg)
     callbacks.on_run_start(config=cfg, config_name=name)
@@ -236,7 +240,12 @@ def _sweep(hydra: MMLHydra, name: str, overrides: list[str]) -> None:
     jobs.finish(lambda: hydra.multirun(config_name=name, task_function=jobs, overrides=overrides))
 
 
-def _refuse_idle_space(cfg: DictConfig) -> None:
+def refuse_idle_space(cfg: DictConfig) -> None:
+    """Refuse values to try in a run that tries none.
+
+    Raises:
+        MMLMisconfigurationException: there are some; says what to add.
+    """
     choice = cfg.hydra.runtime.choices.get("search_space")
     if choice not in (None, "none"):
         msg = f"search_space={choice} names values to try: add --multirun."
@@ -250,9 +259,6 @@ def start(cfg: DictConfig) -> Any:
         MMLMisconfigurationException: it names none.
         Exception: whatever the scheduler raises.
     """
-    if OmegaConf.select(cfg, "mode.scheduler._target_") is None:
-        msg = "The mode names no scheduler: mode.scheduler._target_ has to be the path of a class. See `mml help mode`."
-        raise MMLMisconfigurationException(msg)
     # A scheduler guards its run itself; what comes before it takes seconds, too.
     with guarded_signals():
         if requeued := _requeued(cfg):
@@ -260,9 +266,22 @@ def start(cfg: DictConfig) -> Any:
             if requeued.done:
                 return requeued.value
             cfg = requeued.cfg
-        scheduler = instantiate(cfg.mode.scheduler, cfg, _recursive_=False)
+        scheduler = make_scheduler(cfg)
         _collect_garbage_again()
         return scheduler.run()
+
+
+def make_scheduler(cfg: DictConfig) -> Any:
+    """Instantiate the scheduler that a config names.
+
+    Raises:
+        MMLMisconfigurationException: it names none.
+        Exception: whatever the scheduler raises.
+    """
+    if OmegaConf.select(cfg, "mode.scheduler._target_") is None:
+        msg = "The mode names no scheduler: mode.scheduler._target_ has to be the path of a class. See `mml help mode`."
+        raise MMLMisconfigurationException(msg)
+    return instantiate(cfg.mode.scheduler, cfg, _recursive_=False)
 
 
 def _requeued(cfg: DictConfig) -> "Requeued | None":

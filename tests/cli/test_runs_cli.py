@@ -33,7 +33,7 @@ def test_help_of_the_list_names_the_other_verbs(mml_cli: MmlCli) -> None:
     assert mml_cli("runs", "list", "-h").stdout == said.stdout
 
 
-@pytest.mark.parametrize("verb", ["runs", "status", "doctor", "continue"])
+@pytest.mark.parametrize("verb", ["runs", "status", "doctor", "continue", "plan"])
 def test_verbs_are_in_the_overview_and_can_be_asked_for(mml: Mml, verb: str) -> None:
     assert f"\n{verb}" in mml("--help").out
     assert mml("help", verb).out.startswith(f"{verb}: ")

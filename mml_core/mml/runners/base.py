@@ -194,6 +194,27 @@ class RunSetup(NamedTuple):
     earlier: Sequence[Earlier] = ()
 
 
+class Room(NamedTuple):
+    """What a runner has for steps at the same time, as far as that can be told without starting anything.
+
+    A runner may say so with a method `room() -> Room`, which `mml plan` calls instead of `open`; then `check` has to
+    work without `open`, too.
+
+    Attributes:
+        slots: most steps at a time, None without limit.
+        resources: that they share; without limit what is None.
+        each: what a step takes of them where nothing is said.
+        text: as a user would say it, e.g. `2 steps at a time`.
+        shared: whether others use it as well, so that steps may have to wait for a place.
+    """
+
+    slots: int | None = None
+    resources: Resources = NOTHING
+    each: Resources = NOTHING
+    text: str = ""
+    shared: bool = False
+
+
 class Runner(Protocol):
     """Runs attempts somewhere. Its methods are called by one thread, that of the driver.
 

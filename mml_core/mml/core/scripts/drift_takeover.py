@@ -18,7 +18,7 @@ from mml.core.data_loading.file_manager import TEMP_FOLDER, MMLFileManager
 from mml.core.scripts.drift_fork import COMES_AFTER, NewRun, OldRun, Takeover, Verdict
 from mml.core.scripts.drift_watch import tell_drift
 from mml.core.scripts.exceptions import ContinueError
-from mml.core.scripts.journal import JOURNAL_FILE, Done, Opened, RunRecord, Started, read_events
+from mml.core.scripts.journal import JOURNAL_FILE, AnyEvent, Done, Opened, RunRecord, Started, read_events
 from mml.core.scripts.run_book import RunBook
 from mml.core.scripts.run_folder import RUNS_FOLDER, plain_config, read_stored
 from mml.core.scripts.run_steps import Scheduler, extend_plan
@@ -84,18 +84,32 @@ def take_over(scheduler: Scheduler, book: RunBook) -> list[Step]:
     source = None if any(isinstance(event, Started) for event in events) else _source_still(scheduler)
     if source is None:
         return scheduler.steps_from(0)
-    name = _name(source, scheduler.fm)
-    record = RunRecord(events)
-    old = OldRun(name, RunRecord(read_events(source / JOURNAL_FILE)[0]), _config(source))
-    files = _Files(scheduler.fm)
-    new = NewRun(record, plain_config(scheduler.cfg), scheduler.step_config, files.fault, scheduler.step_fault)
-    verdicts, fresh = _decided(scheduler, old, new)
+    verdicts, fresh = _decided_on(scheduler, source, RunRecord(events))
     for number, done in enumerate(fresh, start=1):
         # One flush for all: what a power cut takes is taken over again.
         book.append(done, durable=number == len(fresh))
     book.catch_up()
-    show_takeover(verdicts, book.folder.name, name)
+    show_takeover(verdicts, book.folder.name, _name(source, scheduler.fm))
     return scheduler.steps_from(0)
+
+
+def foresee(scheduler: Scheduler, events: Sequence[AnyEvent]) -> list[Verdict]:
+    """Return what `take_over` would decide, and record nothing; none if nothing would be taken over.
+
+    Args:
+        scheduler: with the whole plan, which steps that are taken over may extend.
+        events: of the run's journal, at least its plan.
+    """
+    source = None if any(isinstance(event, Started) for event in events) else _source_still(scheduler)
+    return [] if source is None else _decided_on(scheduler, source, RunRecord(events))[0]
+
+
+def _decided_on(scheduler: Scheduler, source: Path, record: RunRecord) -> tuple[list[Verdict], list[Done]]:
+    """Decide on all steps of a run, given the folder of the run to take steps from, and its own record."""
+    old = OldRun(_name(source, scheduler.fm), RunRecord(read_events(source / JOURNAL_FILE)[0]), _config(source))
+    files = _Files(scheduler.fm)
+    new = NewRun(record, plain_config(scheduler.cfg), scheduler.step_config, files.fault, scheduler.step_fault)
+    return _decided(scheduler, old, new)
 
 
 def _source_still(scheduler: Scheduler) -> Path | None:

@@ -1,0 +1,84 @@
+"""The jobs of `mml plan --multirun`: those that Hydra would start, as far as they are known before."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from mml.config_loading import MMLHydra
+from mml.core.scripts.exceptions import MMLMisconfigurationException
+from mml.plan_record import Plan, Totals
+from mml.report.tables import Column, as_table, count_text, seconds_text, show, size_text
+
+MOST_JOBS = 20
+_BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
+_COLUMNS = (
+    Column("job", lambda row: str(row[0]), number=True),
+    Column("overrides", lambda row: row[1], fold=True),
+    Column("steps", lambda row: str(row[2].remaining), number=True),
+    Column("time", lambda row: _known(row[2].span, row[2].untimed, seconds_text), number=True),
+    Column("disk", lambda row: _known(row[2].size, row[2].unsized, size_text), number=True),
+)
+Job = tuple[list[str], Plan, Totals]
+
+
+def jobs_of(hydra: MMLHydra, name: str, overrides: Sequence[str]) -> list[list[str]]:
+    """Return the overrides of each job of a sweep.
+
+    Raises:
+        MMLMisconfigurationException: which jobs there are is known only while they run.
+    """
+    cfg = hydra.compose_config(name, list(overrides), RunMode.MULTIRUN)
+    if OmegaConf.select(cfg, "hydra.sweeper._target_") != _BASIC:
+        hpo = cfg.hydra.runtime.choices.get("hpo")
+        msg = (
+            f"With hpo={hpo} the values to try are picked while the jobs run, so there is no plan of all of them. Plan "
+            "one job: leave --multirun out, and give each swept key one value."
+        )
+        raise MMLMisconfigurationException(msg)
+    params: DictConfig = OmegaConf.select(cfg, "hydra.sweeper.params") or OmegaConf.create({})
+    swept = [f"{key!s}={value}" for key, value in params.items()]
+    parsed = OverridesParser.create().parse_overrides([*swept, *cfg.hydra.overrides.task])
+    (jobs,) = BasicSweeper.split_arguments(parsed, None)
+    return jobs
+
+
+def show_jobs(title: str, jobs: Sequence[Job], count: int) -> None:
+    """Print a line for each job that was planned, and what all of them come to.
+
+    Args:
+        title: of the sweep.
+        jobs: that were planned.
+        count: number of all jobs.
+    """
+    first = f", the first {len(jobs)} of them" if len(jobs) < count else ""
+    varied = _varied([overrides for overrides, _, _ in jobs])
+    rows = [
+        (number, " ".join(given), totals)
+        for number, (given, (_, _, totals)) in enumerate(zip(varied, jobs, strict=True))
+    ]
+    show(as_table(f"{title}: {count_text(count, 'job')}{first}", _COLUMNS, rows))
+    if not jobs:
+        return
+    scale = count / len(jobs)
+    spans = [totals.span for _, _, totals in jobs]
+    sizes = [totals.size for _, _, totals in jobs]
+    least = "at least " if any(totals.untimed for _, _, totals in jobs) else ""
+    known = [span for span in spans if span is not None]
+    took = f"{least}{seconds_text(sum(known) * scale)}" if len(known) == len(spans) else "unknown"
+    room = [size for size in sizes if size is not None]
+    disk = size_text(round(sum(room) * scale)) if len(room) == len(sizes) else "unknown"
+    show(f"All jobs, one after the other: time {took}, disk {disk}.", "")
+
+
+def _varied(jobs: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the overrides of jobs without those that all of them have."""
+    common = set.intersection(*(set(overrides) for overrides in jobs)) if len(jobs) > 1 else set()
+    return [[override for override in overrides if override not in common] for overrides in jobs]
+
+
+def _known(value: Any, unknown: int, text: Callable[[Any], str]) -> str:
+    return "?" if value is None else f"{'>' if unknown else '~'} {text(value)}"
