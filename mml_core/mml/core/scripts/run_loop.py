@@ -174,7 +174,7 @@ class RunLoop:
             self._scheduler.progress.begin_step(position + 1, str(step.record))
             work = Work(position, step.record, "")
         else:
-            work = self._dispatch.work(step, number, [flight.work for flight in self._flying.values()])
+            work = self._dispatch.work(step, number, (flight.work for flight in self._flying.values()))
         self._book.append(Started(time=time.time(), step=position), durable=False)
         self._flying[position] = _Flight(step, work)
         if self._dispatch is None:
