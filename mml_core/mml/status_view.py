@@ -11,18 +11,22 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mml.core.scripts.progress_bars import Row
+from mml.core.scripts.journal import DETACHED
+from mml.core.scripts.progress_bars import Columns
 from mml.core.scripts.progress_bars import draw as draw_bars
-from mml.core.scripts.progress_live import LiveBar
-from mml.core.scripts.progress_views import clock
+from mml.core.scripts.progress_rows import Row, RunningRows, head_text
+from mml.core.scripts.progress_views import clock, count_text
 from mml.core.scripts.runs import CONTINUABLE, CRASHED, FINISHED, INTERRUPTED, RUNNING
 from mml.report.tables import GAP, list_text, seconds_text, show
 from mml.runs_choice import continue_command
 from mml.runs_list import age_text, progress_text, value_text
 from mml.runs_styles import STATE_STYLES
+from mml.status_queue import SHOWN, QueueReader, draw_queue
 from mml.status_reading import Status, read_again
 
 REFRESH_SECONDS = 0.5
+_NAMED = 5  # steps in a line
+_OTHER_LINES = 11  # beside the bars, of what is said of a run
 _STALE_SECONDS = 30.0  # without a sign of life; then it is said how long ago the last one was
 
 
@@ -45,28 +49,54 @@ def watch(folders: Sequence[Path], out_dir: str | None = None) -> int:
         return _watch_plainly(folders)
     from rich.live import Live
 
-    console = Console(file=sys.stdout, highlight=False)
+    console, layouts, queue_of = Console(file=sys.stdout, highlight=False), Layouts(), QueueReader()
     with _keys() as left, Live(console=console, auto_refresh=False, transient=False) as live:
         while True:
-            found = [read_again(folder) for folder in folders]
-            running = any(status.info.state == RUNNING for status in found)
+            found = [read_again(folder, queue_of) for folder in folders]
+            layouts.room = max(2, console.height // len(found) - _OTHER_LINES)
+            running = any(_goes_on(status) for status in found)
             hint = Text("\nq or Ctrl-C leaves; the run goes on.", style="dim") if running else Text("")
-            live.update(Group(draw(found, time.time(), out_dir), hint), refresh=True)
+            live.update(Group(draw(found, time.time(), out_dir, layouts), hint), refresh=True)
             if not running or left(REFRESH_SECONDS):
                 return 0
 
 
-def draw(found: Sequence[Status], now: float, out_dir: str | None = None) -> RenderableType:
+def _goes_on(status: Status) -> bool:
+    """Tell whether there may be news of a run without anybody doing anything."""
+    if status.info.state == DETACHED:
+        return bool(status.running) or (status.queue is not None and status.queue.goes_on)
+    return status.info.state == RUNNING
+
+
+class Layouts:
+    """How the bars of runs were arranged, so that nothing jumps when they are drawn again.
+
+    Attributes:
+        room: most lines for the steps of one run that run at once.
+    """
+
+    def __init__(self) -> None:
+        self.room = 10**6
+        self._of: dict[Path, tuple[RunningRows, Columns]] = {}
+
+    def of(self, folder: Path) -> tuple[RunningRows, Columns]:
+        """Return that of a run."""
+        return self._of.setdefault(folder, (RunningRows("    ", " left"), Columns()))
+
+
+def draw(
+    found: Sequence[Status], now: float, out_dir: str | None = None, layouts: Layouts | None = None
+) -> RenderableType:
     """Return what is shown of runs."""
     parts: list[RenderableType] = []
     for number, status in enumerate(found):
-        parts += [Text("")] * (number > 0) + list(_draw_one(status, now, out_dir))
+        parts += [Text("")] * (number > 0) + list(_draw_one(status, now, out_dir, layouts or Layouts()))
     return Group(*parts)
 
 
-def _draw_one(status: Status, now: float, out_dir: str | None) -> Iterator[RenderableType]:
+def _draw_one(status: Status, now: float, out_dir: str | None, layouts: Layouts) -> Iterator[RenderableType]:
     info = status.info
-    style = STATE_STYLES[info.state]
+    style = STATE_STYLES.get(info.state, "")
     yield Text.assemble(("Run ", "bold"), (info.name, "bold"), f" of project {info.project}: ", (info.state, style))
     facts = Table.grid(padding=(0, GAP, 0, 0))
     facts.add_column(style="dim", no_wrap=True)
@@ -75,8 +105,10 @@ def _draw_one(status: Status, now: float, out_dir: str | None) -> Iterator[Rende
         if text:
             facts.add_row(f"  {name}", Text(text))
     yield facts
-    if info.state == RUNNING:
-        yield _Bars(status, now)
+    if info.state == RUNNING or (status.running and info.state == DETACHED):
+        yield _RunningBars(status, now, layouts) if status.running else _Bars(status, now)
+    if status.queue is not None:
+        yield from draw_queue(status.queue, min(SHOWN, layouts.room))
     if info.error:
         yield Text(f"  {info.error}", style="red")
     if status.log:
@@ -103,9 +135,13 @@ def _running_facts(status: Status, now: float) -> Iterator[tuple[str, str]]:
 def _ended_facts(status: Status, now: float) -> Iterator[tuple[str, str]]:
     info = status.info
     yield "done", f"{progress_text(info)} steps in {seconds_text(info.seconds)}"
-    yield "ended", _end(status, now)
-    if status.step is not None:
-        reached = [f"{bar.description} {_count(bar)}" for bar in status.live.bars] if status.live else []
+    yield "left" if info.state == DETACHED else "ended", _end(status, now)
+    if len(status.begun) > 1 and info.state != DETACHED:
+        more = [f"{len(status.begun) - _NAMED:,} more"] * (len(status.begun) > _NAMED)
+        yield "in steps", ", ".join([*(f"{number} {name}" for number, name in status.begun[:_NAMED]), *more])
+    elif status.step is not None and info.state != DETACHED:
+        bars = status.live.bars if status.live else []
+        reached = [f"{bar.description} {count_text(bar.completed, bar.total)}" for bar in bars]
         yield "in step", ", ".join([f"{status.step} {status.step_name}", *reached])
     if info.state == FINISHED and info.return_value is not None:
         yield "value", value_text(info.return_value)
@@ -115,13 +151,15 @@ def _end(status: Status, now: float) -> str:
     if not status.sign:
         return ""
     when = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(status.sign))}, {_ago(now - status.sign)}"
+    if status.info.state == DETACHED:
+        return f"{when}; its steps go on as jobs"
     if status.info.state == CRASHED:
         return f"killed after {when}, its last sign of life"
     return f"{when}, by {status.signal}" if status.info.state == INTERRUPTED and status.signal else when
 
 
 class _Bars:
-    """A bar of the steps and, below it, those that the run says of itself; as wide as the terminal is."""
+    """A bar of the steps and, below it, those of the running one; as wide as the terminal is."""
 
     def __init__(self, status: Status, now: float) -> None:
         info, live = status.info, status.live
@@ -129,28 +167,28 @@ class _Bars:
         name = f"  step {status.step:,} {status.step_name}" if status.step else "  between steps"
         elapsed = clock(now - status.step_started) if status.step_started else ""
         left = _left(live.left if live else None, since)
+        rows, bars = RunningRows("    ", " left"), live.bars if live else []
         self._rows = [Row((name, progress_text(info), "", elapsed, left, ""), info.steps_done, info.steps_total or 1)]
-        self._rows += [_bar_row(bar, depth, since) for depth, bar in enumerate(live.bars if live else ())]
+        self._rows += [rows.bar_row(bar.later(since), "  " * (depth + 2)) for depth, bar in enumerate(bars)]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         yield draw_bars(self._rows, options.max_width)
 
 
-def _bar_row(bar: LiveBar, depth: int, since: float) -> Row:
-    rate = "" if bar.rate is None else f"{bar.rate:,.0f}" if bar.rate >= 100 else f"{bar.rate:.2g}"
-    texts = (
-        "  " * (depth + 2) + bar.description,
-        _count(bar),
-        f"{rate} {bar.unit}/s" if rate else "",
-        clock(bar.elapsed + since),
-        _left(bar.left, since),
-        bar.info,
-    )
-    return Row(texts, bar.completed, bar.total)
+class _RunningBars:
+    """A bar of all steps and, below it, the steps that run in workers, as far as there is room."""
 
+    def __init__(self, status: Status, now: float, layouts: Layouts) -> None:
+        info, live = status.info, status.live
+        assert live is not None, "steps run in workers"
+        since = max(0.0, now - live.time)
+        rows, self._columns = layouts.of(info.path)
+        head = (f"  {head_text(live.running, live.more)}", progress_text(info), "", "", _left(live.left, since), "")
+        steps = [step.later(since) for step in live.running]
+        self._rows = [Row(head, info.steps_done, info.steps_total or 1), *rows.rows(steps, layouts.room, live.more)]
 
-def _count(bar: LiveBar) -> str:
-    return f"{int(bar.completed):,}" + (f"/{int(bar.total):,}" if bar.total is not None else "")
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        yield draw_bars(self._rows, options.max_width, self._columns)
 
 
 def _left(seconds: float | None, since: float) -> str:
@@ -163,8 +201,9 @@ def _ago(seconds: float) -> str:
 
 def _watch_plainly(folders: Sequence[Path]) -> int:
     said: dict[Path, str] = {}
+    queue_of = QueueReader()
     try:
-        while _tell_news([read_again(folder) for folder in folders], said):
+        while _tell_news([read_again(folder, queue_of) for folder in folders], said):
             time.sleep(REFRESH_SECONDS)
     except KeyboardInterrupt:
         return 0  # how one leaves it
@@ -178,12 +217,16 @@ def _tell_news(found: Sequence[Status], said: dict[Path, str]) -> bool:
             said[status.info.path] = line
             show(line)
     sys.stdout.flush()
-    return any(status.info.state == RUNNING for status in found)
+    return any(_goes_on(status) for status in found)
 
 
 def _line(status: Status) -> str:
     info = status.info
     step = f", step {status.step} {status.step_name}" if status.step else ""
+    if status.running:
+        step = ", " + ", ".join(f"step {step.number} {step.name}" for step in status.running[:_NAMED])
+        more = len(status.running) - _NAMED + (status.live.more if status.live else 0)
+        step += f", {more:,} more" if more > 0 else ""
     return f"{info.project}/{info.name}: {info.state}, {progress_text(info)} steps done{step}"
 
 

@@ -11,10 +11,14 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from mml.core.scripts.progress_live import Live, LiveBar
+from mml.core.scripts.journal import Started
+from mml.core.scripts.progress_state import Live, LiveBar, LiveStep
 from mml.core.scripts.run_lock import RunLock
-from mml.status_reading import read_again
-from mml.status_view import draw
+from mml.core.scripts.runs import read_run
+from mml.runners.slurm_queue import QueuedJob
+from mml.status_queue import Queue
+from mml.status_reading import Status, read_again, read_status
+from mml.status_view import Layouts, _goes_on, _line, draw
 from tests.support.runs import NAME, events_of, make_damaged, make_run, write_journal
 from tests.support.terminal import mml_in_terminal
 
@@ -157,3 +161,96 @@ def test_ctrl_c_leaves_without_a_terminal_too(crashed: Path, tmp_path: Path) -> 
         os.kill(watcher.pid, 2)
         assert watcher.communicate(timeout=60) == ("", "")
     assert watcher.returncode == 0
+
+
+def write_running(folder: Path, count: int = 2, more: int = 0) -> None:
+    """Write what a driver says of steps in workers; the last waits."""
+    bars = [LiveBar("epoch", 3.5, 10, None, "", "val 0.9", 60.0, 30.0), LiveBar("train", 250, 500, 1234.0, "images")]
+    steps = [LiveStep(n, f"work({n - 1})", f"w{n}", 40.0 + n, bars) for n in range(2, count + 1)]
+    steps.append(LiveStep(count + 1, f"work({count})", "", 3.0))
+    live = Live(time=NOW - 2, pid=1, steps=3, left=90.0, running=steps, more=more)
+    (folder / "live.json").write_bytes(msgspec.json.encode(live))
+    os.utime(folder / "live.json", (NOW - 2, NOW - 2))
+
+
+def test_steps_that_run_at_once_are_shown_with_their_workers(crashed: Path) -> None:
+    write_running(crashed)
+    with RunLock(crashed):
+        lines = shown(crashed)
+    assert lines[4].startswith("1 step running, 1 waiting ━")
+    assert lines[4].endswith("1/3 1:28 left")
+    assert lines[5].startswith("step 2 work(1) ━")
+    assert lines[5].endswith("epoch 3/10 0:44 0:58 left on w2 val 0.9")
+    assert lines[6].startswith("train ━")
+    assert lines[7] == "step 3 work(2) 0:05 waits for a worker"
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_no_line_of_many_steps_is_wider_than_the_terminal(crashed: Path, width: int) -> None:
+    write_running(crashed, 8, more=3)
+    console = Console(file=io.StringIO(), width=width)
+    with RunLock(crashed):
+        console.print(draw([read_again(crashed)], NOW))
+    assert isinstance(console.file, io.StringIO)
+    assert max(len(line) for line in console.file.getvalue().splitlines()) <= width
+    assert "and 3 more" in console.file.getvalue()
+
+
+def test_many_steps_are_folded_to_the_room_there_is(crashed: Path) -> None:
+    write_running(crashed, 30)
+    layouts = Layouts()
+    layouts.room = 5
+    console = Console(file=io.StringIO(), width=100)
+    with RunLock(crashed):
+        console.print(draw([read_again(crashed)], NOW, layouts=layouts))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert sum("step " in line and "work" in line for line in lines) == 4
+    assert any("and 26 more steps" in line for line in lines)
+
+
+def test_a_crashed_run_names_all_steps_it_was_in(crashed: Path) -> None:
+    write_journal(crashed, [*events_of("crashed"), Started(time=NOW - 11, step=2)])
+    assert "in steps 2 work(1), 3 work(2)" in shown(crashed)
+
+
+def of_queue(folder: Path, state: str, queue: Queue | None) -> Status:
+    info = read_run(folder)._replace(state=state)
+    return read_status(info, lambda _: queue)
+
+
+def test_a_detached_run_shows_its_jobs(crashed: Path) -> None:
+    job = QueuedJob("step 2, work(1)", "12_1", "PENDING", "Priority", "", "2026-11-20T13:30:32")
+    console = Console(file=io.StringIO(), width=120)
+    console.print(draw([of_queue(crashed, "detached", Queue([job]))], NOW))
+    assert isinstance(console.file, io.StringIO)
+    text = " ".join(console.file.getvalue().split())
+    assert f"Run {NAME} of project default: detached" in text
+    assert "queue 1 job: 1 PENDING 12_1 PENDING step 2, work(1) (Priority) 2026-11-20 13:30:32" in text
+    assert "its steps go on as jobs" in text
+    assert "in step" not in text
+
+
+@pytest.mark.parametrize(
+    ("state", "queue", "goes_on"),
+    [
+        ("crashed", Queue((), "away"), False),
+        ("running", None, True),
+        ("detached", None, False),
+        ("detached", Queue([QueuedJob("a", "1", "PENDING")]), True),
+        ("detached", Queue([QueuedJob("a", "1", "REPORTED")]), False),
+    ],
+)
+def test_watching_goes_on_while_there_may_be_news(
+    crashed: Path, state: str, queue: Queue | None, goes_on: bool
+) -> None:
+    assert _goes_on(of_queue(crashed, state, queue)) == goes_on
+
+
+def test_a_line_names_the_steps_that_run_at_once(crashed: Path) -> None:
+    write_running(crashed, 8, more=3)
+    with RunLock(crashed):
+        line = _line(read_again(crashed))
+    assert line.endswith(
+        "1/3 steps done, step 2 work(1), step 3 work(2), step 4 work(3), step 5 work(4), step 6 work(5), 6 more"
+    )
