@@ -11,6 +11,8 @@ import hypothesis
 import pytest
 
 from tests.support.real_data import NoAptError, fashion_mnist_idx
+from tests.support.slurm_machine import Machine, NoSlurmError
+from tests.support.slurm_machine import slurm_machine as shared_slurm
 
 CHECKOUT = Path(__file__).parents[1]
 CHILD_SECONDS = 300
@@ -95,6 +97,25 @@ def _fashion_mnist_idx() -> Path:
         return fashion_mnist_idx()
     except NoAptError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session", name="slurm_machine")
+def _slurm_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """Run a real Slurm while tests need it; all workers of pytest share it."""
+    folder = tmp_path_factory.getbasetemp()
+    try:
+        with shared_slurm(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) as machine:
+            yield machine
+    except NoSlurmError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def slurm(slurm_machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Let this process and its children find the Slurm of the tests."""
+    for name, value in slurm_machine.env.items():
+        monkeypatch.setenv(name, value)
+    return slurm_machine
 
 
 @pytest.fixture(scope="session")

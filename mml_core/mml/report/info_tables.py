@@ -23,6 +23,7 @@ Record = dict[str, Any]
 STATE_STYLES = {
     "finished": "green",
     "running": "cyan",
+    "detached": "blue",
     "interrupted": "yellow",
     "crashed": "red",
     "failed": "red",

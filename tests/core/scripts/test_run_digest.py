@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mml.core.scripts.exceptions import JournalError
 from mml.core.scripts.journal import (
+    DETACHED,
     AnyEvent,
     Done,
     Failed,
@@ -127,6 +128,12 @@ def test_a_changed_number_is_noticed_by_the_checksum() -> None:
 def test_error_of_an_earlier_attempt_is_forgotten() -> None:
     assert digest(journal(WHOLE[:7])).error == "ValueError: boom"
     assert digest(journal(WHOLE[:8])).error == ""
+
+
+def test_a_run_whose_steps_go_on_in_a_queue_is_detached_until_a_process_takes_it_up() -> None:
+    left = [*WHOLE[:5], Stopped(time=6, step=None, signal=DETACHED)]
+    assert digest(journal(left)).state == "detached"
+    assert digest(journal([*left, opened(7)])).state == "crashed"
 
 
 def test_time_of_a_finished_run_is_what_it_wrote_last() -> None:

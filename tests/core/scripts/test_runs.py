@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mml.core.scripts.exceptions import Interrupted
+from mml.core.scripts.journal import DETACHED, Stopped, encode_line
 from mml.core.scripts.run_lock import RunLock
 from mml.core.scripts.runs import (
     all_runs,
@@ -56,6 +57,14 @@ def test_stopped_run_tells_why_and_how_far_it_got(
 ) -> None:
     info = read_run(toy(tmp_path, trap))
     assert (info.state, info.steps_done, info.steps_total, info.error) == (state, done, total, error)
+
+
+def test_a_run_that_was_left_to_a_queue_is_detached_and_waits_to_be_collected(tmp_path: Path) -> None:
+    folder = toy(tmp_path, "begin1:error")
+    with (folder / "journal.jsonl").open("ab") as file:
+        file.write(encode_line(Stopped(time=2e9, step=None, signal=DETACHED)))
+    assert read_run(folder).state == "detached"
+    assert latest_continuable(folder.parent.parent) == read_run(folder)
 
 
 def test_killed_run_is_crashed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 FINISHED, FAILED, INTERRUPTED, CRASHED = "finished", "failed", "interrupted", "crashed"
+DETACHED = "detached"  # its steps go on in a queue; stands for the signal in the journal, too
 _CRC_BYTES = len(b',"crc":"00000000"}')
 # As in the journal: times that a calendar has.
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
@@ -57,6 +58,7 @@ class _Line(msgspec.Struct):
     value: Any = msgspec.UNSET
     error: str = ""
     goes_on: bool = False
+    signal: str = ""
 
 
 _decode_line = msgspec.json.Decoder(_Line).decode
@@ -117,6 +119,8 @@ def _apply(found: RunDigest, event: _Line, done: dict[int, float]) -> None:
     found.last = event.time
     if found.state != FINISHED:
         found.state = CRASHED if event.goes_on else _AFTER.get(event.event, CRASHED)
+        if event.signal == DETACHED:
+            found.state = DETACHED
     if apply := _APPLY.get(event.event):
         apply(found, event, done)
 

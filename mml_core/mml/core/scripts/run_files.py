@@ -11,3 +11,5 @@ LIVE_FILE = "live.json"
 WORKERS_FOLDER = "workers"  # a folder for each process that does steps for the run: its lock, log and live state
 ATTEMPTS_FOLDER = "attempts"  # a folder for each attempt at a step in such a process, as long as it may go on
 JOB_FILE = "job.json"  # in the folder of an attempt: how its runner finds it again
+REPORT_FILE = "report.bin"  # there, too: what came of it, when it reports by a file
+SLURM_FOLDER = "slurm"  # what jobs of Slurm leave: scripts, logs, and which of them worked on the run

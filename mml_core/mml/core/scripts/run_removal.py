@@ -11,6 +11,7 @@ from pathlib import Path
 from mml.core.data_loading.cleanup import remove
 from mml.core.scripts.exceptions import MMLError
 from mml.core.scripts.run_files import (
+    ATTEMPTS_FOLDER,
     CONFIG_FILE,
     ERRORS_FOLDER,
     JOURNAL_FILE,
@@ -18,6 +19,8 @@ from mml.core.scripts.run_files import (
     LOCK_FILE,
     LOG_FILE,
     OVERRIDES_FILE,
+    SLURM_FOLDER,
+    WORKERS_FOLDER,
 )
 from mml.core.scripts.run_lock import RunLock
 from mml.core.scripts.utils import fsync_folder, unfinished_writes
@@ -28,6 +31,9 @@ RUN_CONTENTS = (
     TEMP_FOLDER,
     ERRORS_FOLDER,
     "tensorboard",
+    ATTEMPTS_FOLDER,
+    WORKERS_FOLDER,
+    SLURM_FOLDER,
     LIVE_FILE,
     LOG_FILE,
     OVERRIDES_FILE,

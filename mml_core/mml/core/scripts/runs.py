@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from mml.core.scripts.lock_probe import probe
 from mml.core.scripts.run_digest import CRASHED as CRASHED
+from mml.core.scripts.run_digest import DETACHED as DETACHED
 from mml.core.scripts.run_digest import FAILED as FAILED
 from mml.core.scripts.run_digest import FINISHED as FINISHED
 from mml.core.scripts.run_digest import INTERRUPTED as INTERRUPTED
@@ -18,8 +19,8 @@ from mml.core.scripts.run_index import FoundRun, look_at_runs
 from mml.core.scripts.values import restored_value
 
 RUNNING, DAMAGED = "running", "damaged"
-STATES = (RUNNING, INTERRUPTED, CRASHED, FAILED, FINISHED, DAMAGED)
-CONTINUABLE = (INTERRUPTED, CRASHED, FAILED)
+STATES = (RUNNING, DETACHED, INTERRUPTED, CRASHED, FAILED, FINISHED, DAMAGED)
+CONTINUABLE = (DETACHED, INTERRUPTED, CRASHED, FAILED)
 _NOT_STARTED = "The run was killed before it had written its config; its folder can be removed."
 
 
@@ -30,8 +31,8 @@ class RunInfo(NamedTuple):
         name: of the run folder.
         project: that it belongs to.
         path: the run folder.
-        state: running, interrupted (by a signal), crashed (killed), failed (by an error), finished, or damaged
-            (its journal can't be read, or it was killed before it had a config).
+        state: running, detached (its steps go on in a queue), interrupted (by a signal), crashed (killed), failed (by
+            an error), finished, or damaged (its journal can't be read, or it was killed before it had a config).
         mode: what it was started with, "" when it was killed before it wrote so.
         tasks: names.
         created: local time of the start, None when unknown.
