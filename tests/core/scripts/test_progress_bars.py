@@ -177,6 +177,22 @@ def test_where_columns_keep_their_places_free_text_gives_way_before_the_bars() -
     assert all(text in line for text in ROW.texts[:5])
 
 
+@pytest.mark.parametrize(("width", "rate", "left"), [(90, True, True), (60, False, True), (46, False, False)])
+def test_where_there_is_no_room_numbers_are_left_out_as_a_whole(width: int, rate: bool, left: bool) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    row = Row(
+        ("  step 3 train_fold('fashion_mnist', 0)", "epoch 3/10", "1,234 images/s", "0:12", "0:31", "on w1"), 3, 10
+    )
+    console.print(draw([row], width, Columns()))
+    assert isinstance(console.file, io.StringIO)
+    (line,) = console.file.getvalue().splitlines()
+    assert ("1,234 images/s" in line, "0:31" in line) == (rate, left)
+    assert ("1," in line, "0:3" in line) == (rate, left)
+    assert line.startswith("  step 3 train_")
+    assert "epoch 3/10" in line
+    assert "0:12" in line
+
+
 def running_view(lines: int = 20) -> LiveView:
     """Return a view of three steps in workers, of which the second trains and the last waits."""
     attempts, steps = Attempts(), StepCount(total=10, done=2, inherited=1, number=5, started=100)

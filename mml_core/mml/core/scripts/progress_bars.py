@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Sequence
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -22,6 +22,21 @@ REFRESH_SECONDS = 0.125  # between two looks of the bars at the numbers
 SHOW_AFTER_SECONDS = 0.4  # what is done by then needs no bars
 BAR_WIDTH, NARROW_BAR = 24, 8  # characters
 LEAST_TEXT = 16  # characters of a description that a narrow terminal leaves
+MARGIN = 3  # characters at the right that stay free: there the terminal shows ^C, and must not begin a line for it
+_DESCRIPTION, _RATE, _LEFT, _FREE_TEXT, _BAR = 0, 2, 4, 5, 6
+_GONE = -1  # size of a column that is left out as a whole when it has to give way: half a number would be a lie
+_WORKER_TEXT = 24  # characters of free text that hold the name of a worker
+# Which columns give way, one after the other, and down to which size.
+_GIVE_WAY = ((_BAR, NARROW_BAR), (_FREE_TEXT, 0), (_DESCRIPTION, LEAST_TEXT))
+_GIVE_WAY_STEADILY = (
+    (_FREE_TEXT, _WORKER_TEXT),
+    (_BAR, NARROW_BAR),
+    (_FREE_TEXT, LEAST_TEXT),
+    (_DESCRIPTION, LEAST_TEXT),
+    (_FREE_TEXT, 0),
+    (_RATE, _GONE),
+    (_LEFT, _GONE),
+)
 STYLES = ("", "progress.download", "progress.data.speed", "progress.elapsed", "progress.remaining", "")
 
 
@@ -31,9 +46,8 @@ class Columns:
     def __init__(self) -> None:
         self._widths = [0] * (len(STYLES) - 1)
 
-    def widths(self, rows: Sequence[Row]) -> list[int]:
-        """Return the widths of the columns of text that rows need, or that rows before them did."""
-        needed = _needed(rows)
+    def widths(self, needed: Sequence[int]) -> list[int]:
+        """Return the widths of columns of text that are needed now or were before; the last one moves nothing."""
         self._widths = [max(pair) for pair in zip(self._widths, needed, strict=False)]
         return [*self._widths, needed[-1]]
 
@@ -44,29 +58,45 @@ def draw(rows: Sequence[Row], width: int, columns: Columns | None = None) -> Tab
     Args:
         rows: from top to bottom.
         width: of the terminal, in characters.
-        columns: keep their places from one drawing to the next; then some of the free text gives way before the bars.
+        columns: keep their places from one drawing to the next, where there is room for that; free text gives way
+            before the bars then, but for the name of a worker.
     """
-    widths = _needed(rows) if columns is None else columns.widths(rows)
-    excess = max(0, sum(widths) + len(widths) + BAR_WIDTH - width)
-    if columns is not None:
-        cut = min(max(0, widths[5] - LEAST_TEXT), excess)
-        widths[5], excess = widths[5] - cut, excess - cut
-    bar = max(NARROW_BAR, BAR_WIDTH - excess)
-    excess -= BAR_WIDTH - bar
-    cut = min(widths[5], excess)
-    widths[5] -= cut
-    widths[0] = max(min(widths[0], LEAST_TEXT), widths[0] - (excess - cut))
-    return _table(rows, widths, bar)
+    needed = _needed(rows)
+    if columns is None:
+        sizes, _ = _squeezed(needed, width, _GIVE_WAY)
+        return _table(rows, sizes)
+    sizes, excess = _squeezed(columns.widths(needed), width, _GIVE_WAY_STEADILY)
+    if excess:
+        sizes, excess = _squeezed(needed, width, _GIVE_WAY_STEADILY)
+    return _table(rows, sizes, steady=not excess)
 
 
 def _needed(rows: Sequence[Row]) -> list[int]:
     return [max((len(row.texts[column]) for row in rows), default=0) for column in range(len(STYLES))]
 
 
-def _table(rows: Sequence[Row], widths: Sequence[int], bar: int) -> Table:
+def _squeezed(widths: Sequence[int], width: int, order: Sequence[tuple[int, int]]) -> tuple[list[int], int]:
+    """Return the sizes of the columns of text and of the bar, last, and by how much they are still too wide.
+
+    Args:
+        widths: of the columns of text.
+        width: of the terminal.
+        order: which column gives way, down to which size, one after the other.
+    """
+    sizes = [*widths, BAR_WIDTH]
+    excess = max(0, sum(sizes) + len(widths) - width)
+    for column, least in order:
+        cut = sizes[column] if least == _GONE and excess else min(max(0, sizes[column] - least), excess)
+        sizes[column], excess = sizes[column] - cut, max(0, excess - cut)
+    return sizes, excess
+
+
+def _table(rows: Sequence[Row], sizes: Sequence[int], *, steady: bool = False) -> Table:
+    *widths, bar = sizes
     table = Table.grid(padding=(0, 1, 0, 0))
     for column, room in enumerate([widths[0], bar, *widths[1:]]):
-        table.add_column(no_wrap=True, justify="right" if 2 <= column <= 5 else "left", min_width=room)
+        justify: JustifyMethod = "right" if 2 <= column <= 5 else "left"
+        table.add_column(no_wrap=True, justify=justify, min_width=room if steady else None)
     for row in rows:
         cells = [_cell(text, style, room) for text, style, room in zip(row.texts, STYLES, widths, strict=True)]
         shown = ProgressBar(total=row.total, completed=row.completed, width=bar) if row.bar else ""
@@ -75,7 +105,7 @@ def _table(rows: Sequence[Row], widths: Sequence[int], bar: int) -> Table:
 
 
 def _cell(text: str, style: str, room: int) -> Text:
-    cell = Text(text, style=style)
+    cell = Text(text if room else "", style=style)
     cell.truncate(room, overflow="ellipsis")
     return cell
 
@@ -178,7 +208,7 @@ class LiveView(View):
 
     def _drawn(self) -> Table:
         columns = self._columns if self._attempts.used else None
-        return draw(self.rows(time.monotonic()), self._console.width, columns)
+        return draw(self.rows(time.monotonic()), self._console.width - MARGIN, columns)
 
     def hold(self) -> None:
         """Let no drawing happen until `release`."""

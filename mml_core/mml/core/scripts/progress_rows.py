@@ -9,6 +9,7 @@ from mml.core.scripts.progress_state import LiveBar, LiveStep
 from mml.core.scripts.progress_views import clock, count_text, rate_text
 
 HOLD_SECONDS = 4.0  # for which a bar that is gone leaves its line free, for the next one to come
+_SHORT = 6  # characters of a description that has room beside its count
 _USUAL = 2  # lines of a step: its own, which has its outermost bar, too, and one more bar
 
 
@@ -86,10 +87,12 @@ class RunningRows:
         if not step.bars:
             return Row((name, "", "", clock(step.elapsed), "", worker), bar=False)
         bar = step.bars[0]
-        inside = self.bar_row(bar, "")
-        count = f"{bar.description} {inside.texts[1]}"
-        info = f"{worker}  {bar.info}".rstrip()
-        return inside._replace(texts=(name, count, inside.texts[2], clock(step.elapsed), inside.texts[4], info))
+        row = self.bar_row(bar, "")
+        _, count, rate, _, left, info = row.texts
+        short = len(bar.description) <= _SHORT
+        count = f"{bar.description} {count}" if short else count
+        info = "  ".join(part for part in (worker, "" if short else bar.description, info) if part)
+        return row._replace(texts=(name, count, rate, clock(step.elapsed), left, info))
 
     def bar_row(self, bar: LiveBar, indent: str) -> Row:
         """Return the row of a bar."""
