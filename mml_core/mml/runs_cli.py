@@ -92,6 +92,7 @@ def _add_log(parser: VerbParser) -> None:
     _add_run(parser)
     parser.add_argument("-n", "--lines", type=int, default=40, metavar="N", help="last lines, 0 for all (default: 40)")
     parser.add_argument("-f", "--follow", action="store_true", help="go on as long as the run does, or until Ctrl-C")
+    parser.add_argument("--worker", metavar="NAME", help="the log of one worker alone, e.g. of a [NAME step 3] line")
 
 
 def _add_diff(parser: VerbParser) -> None:

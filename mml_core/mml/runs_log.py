@@ -1,15 +1,19 @@
-"""`mml runs log`: the last lines of a run's log, and those that come while it runs."""
+"""`mml runs log`: the last lines of a run's log, or of one of its workers, and those that come while it runs."""
 
 import argparse
 import codecs
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from mml.core.scripts.run_files import LOG_FILE
-from mml.core.scripts.runs import is_running
+from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
+from mml.core.scripts.lock_probe import probe
+from mml.core.scripts.run_files import LOCK_FILE, LOG_FILE, WORKERS_FOLDER
+from mml.core.scripts.runs import DETACHED, RunInfo, is_running, read_run
+from mml.core.scripts.worker_tails import LogTails
 from mml.report.tables import show
 from mml.runs_choice import choose
 from mml.runs_words import results_root
@@ -25,18 +29,65 @@ def log_command(given: argparse.Namespace) -> int:
         MMLMisconfigurationException: no run is meant, or several.
     """
     info = choose(given.run, results_root(given.out_dir), given.project)
-    path = info.path / LOG_FILE
-    if not path.exists() and not given.follow:
-        show(f"Run {info.name} has no log: nothing was logged, or it was killed before.")
-        return 0
-    start = tail_start(path, given.lines)
     try:
-        for text in _texts(path, start, info.path if given.follow else None):
+        for text in _worker_texts(info, given) if given.worker else _run_texts(info, given):
             sys.stdout.write(text)
             sys.stdout.flush()
     except KeyboardInterrupt:
         return 0  # how one leaves it
     return 0
+
+
+def _run_texts(info: RunInfo, given: argparse.Namespace) -> Iterator[str]:
+    """Yield what the log of a run says, and what its workers say that is not in it yet, as long as no driver takes it.
+
+    A driver that was killed, or has left the run to a queue, may have left something in the logs of its workers.
+    """
+    folder = info.path
+    left = [] if is_running(folder) else [f"{line}\n" for lines in LogTails(folder).read_rest() for line in lines]
+    if not (folder / LOG_FILE).exists() and not given.follow and not left:
+        show(f"Run {info.name} has no log: nothing was logged, or it was killed before.")
+        return
+    if given.lines:
+        left = left[-given.lines :]
+    if len(left) < given.lines or not given.lines:
+        start = tail_start(folder / LOG_FILE, given.lines - len(left) if given.lines else 0)
+        yield from _texts(folder / LOG_FILE, start, partial(is_running, folder) if given.follow else None)
+    yield from left
+    if given.follow and info.state == DETACHED:
+        yield from _texts_of_workers(folder)
+
+
+def _texts_of_workers(folder: Path) -> Iterator[str]:
+    """Yield what the workers of a run say from now on, as long as it is detached."""
+    tails = LogTails(folder)
+    for _ in tails.read_rest():
+        continue
+    while read_run(folder).state == DETACHED:
+        yield from (f"{line}\n" for line in tails.read(PAUSE_SECONDS))
+        time.sleep(PAUSE_SECONDS)
+
+
+def _worker_texts(info: RunInfo, given: argparse.Namespace) -> Iterator[str]:
+    """Yield what the log of one worker says.
+
+    Raises:
+        MMLMisconfigurationException: there is no such worker.
+    """
+    workers = info.path / WORKERS_FOLDER
+    known = [path.name for path in workers.iterdir() if path.is_dir()] if workers.is_dir() else []
+    if not known:
+        msg = f"Run {info.name} has no workers: its steps ran in its own process. Leave out --worker."
+        raise MMLMisconfigurationException(msg)
+    if given.worker not in known:
+        raise UnknownNameError(given.worker, kind=f"worker of run {info.name}", known=known)
+    folder = workers / given.worker
+    start = tail_start(folder / LOG_FILE, given.lines)
+    return _texts(folder / LOG_FILE, start, partial(_lives, folder) if given.follow else None)
+
+
+def _lives(worker: Path) -> bool:
+    return bool(probe(worker / LOCK_FILE))
 
 
 def last_line(path: Path) -> str:
@@ -69,11 +120,11 @@ def tail_start(path: Path, lines: int) -> int:
     return end - len(b"\n".join(shown)) - tail.endswith(b"\n")
 
 
-def _texts(path: Path, start: int, follow: Path | None) -> Iterator[str]:
-    """Yield what a file says from a place on; with a run folder to follow, as long as a process works on it."""
+def _texts(path: Path, start: int, goes_on: Callable[[], bool] | None) -> Iterator[str]:
+    """Yield what a file says from a place on; if it is followed, as long as its writer goes on."""
     decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
     while True:
-        running = follow is not None and is_running(follow)  # before reading: what is written until then is read
+        running = goes_on is not None and goes_on()  # before reading: what is written until then is read
         while data := _part(path, start):
             start += len(data)
             yield decode(data)

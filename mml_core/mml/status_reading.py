@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mml.core.scripts.exceptions import JournalError
-from mml.core.scripts.journal import DETACHED, AnyEvent, Failed, Opened, RunRecord, Started, Stopped, read_events
+from mml.core.scripts.journal import AnyEvent, Failed, Opened, RunRecord, Started, Stopped, read_events
 from mml.core.scripts.progress_state import Live, LiveBar, LiveStep, as_dict, read_live
 from mml.core.scripts.run_files import JOURNAL_FILE, LIVE_FILE, LOCK_FILE, LOG_FILE
 from mml.core.scripts.run_lock import Owner, read_owner
-from mml.core.scripts.runs import CONTINUABLE, FINISHED, RUNNING, RunInfo, read_run
+from mml.core.scripts.runs import CONTINUABLE, DETACHED, FINISHED, RUNNING, RunInfo, read_run
 from mml.runs_choice import continue_command
 from mml.runs_list import ListedRun
 from mml.runs_list import as_record as listed_record

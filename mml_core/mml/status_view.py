@@ -11,12 +11,11 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mml.core.scripts.journal import DETACHED
 from mml.core.scripts.progress_bars import Columns
 from mml.core.scripts.progress_bars import draw as draw_bars
 from mml.core.scripts.progress_rows import Row, RunningRows, head_text
 from mml.core.scripts.progress_views import clock, count_text
-from mml.core.scripts.runs import CONTINUABLE, CRASHED, FINISHED, INTERRUPTED, RUNNING
+from mml.core.scripts.runs import CONTINUABLE, CRASHED, DETACHED, FINISHED, INTERRUPTED, RUNNING
 from mml.report.tables import GAP, list_text, seconds_text, show
 from mml.runs_choice import continue_command
 from mml.runs_list import age_text, progress_text, value_text
@@ -96,7 +95,7 @@ def draw(
 
 def _draw_one(status: Status, now: float, out_dir: str | None, layouts: Layouts) -> Iterator[RenderableType]:
     info = status.info
-    style = STATE_STYLES.get(info.state, "")
+    style = STATE_STYLES[info.state]
     yield Text.assemble(("Run ", "bold"), (info.name, "bold"), f" of project {info.project}: ", (info.state, style))
     facts = Table.grid(padding=(0, GAP, 0, 0))
     facts.add_column(style="dim", no_wrap=True)

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from mml.core.scripts.journal import DETACHED, Done, Failed, Opened, Started, Stopped
+from mml.core.scripts.journal import Done, Failed, Opened, Started, Stopped
 from mml.core.scripts.progress_state import Live, LiveBar, LiveStep
 from mml.core.scripts.run_lock import RunLock
-from mml.core.scripts.runs import read_run
+from mml.core.scripts.runs import DETACHED, read_run
 from mml.status_queue import Queue
 from mml.status_reading import Status, as_record, read_again, read_status
 from tests.support.runs import LONG_AGO, events_of, make_damaged, make_run, write_journal
