@@ -82,7 +82,7 @@ def test_urls_of_notifications_come_from_a_variable_and_stay_a_reference(monkeyp
 
 def test_root_keys_are_those_of_the_design() -> None:
     keys = set(plain()) - set(TREE.groups)
-    policy = {"on_error", "retries", "retry_pause"}
+    policy = {"on_error", "retries", "retries_lost", "retry_pause"}
     assert keys == {"task", "task_list", "pivot", "proj", "continue", "fork", "seed", "data_dir", "out_dir", *policy}
 
 

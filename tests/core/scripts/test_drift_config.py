@@ -12,6 +12,7 @@ from mml.core.scripts.drift_config import MISSING, Difference, concerning, diffe
         ("on_error", True),
         ("retries", True),
         ("retry_pause", True),
+        ("retries_lost", True),
         ("notify.urls", True),
         ("runner._target_", True),
         ("sys.num_workers", True),

@@ -396,7 +396,7 @@ def test_scheduler_in_the_same_process_goes_on_with_structs_as_they_were(root: P
 
     before, after = (
         Planned(toy_config(root), build, look),
-        Planned(toy_config(root, **GO_ON, proj="b"), build, (spoil, ()), (look, ())),
+        Planned(toy_config(root, **GO_ON, proj="b"), build, (spoil, ()), (look, [0])),
     )
     before.run()
     with pytest.raises(StepsFailedError):
@@ -407,7 +407,7 @@ def test_scheduler_in_the_same_process_goes_on_with_structs_as_they_were(root: P
         performances,
     )
     assert after.seen[1] == {}
-    assert after.seen[2] == (value, 3, {1: StepDetails([]), 2: StepDetails([])})
+    assert after.seen[2] == (value, 3, {1: StepDetails([]), 2: StepDetails([0])})
 
 
 def test_what_reuse_attached_stays_when_the_step_that_found_it_fails(root: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from mml.core.data_loading.file_manager import MMLFileManager
-from mml.core.scripts.attempts import AttemptFolder, attempts_left
+from mml.core.scripts.attempts import AttemptFolder, attempts_left, remove_if_empty
 from mml.core.scripts.exceptions import ContinueError, RunnerError
 from mml.core.scripts.journal import RunRecord
 from mml.core.scripts.lock_probe import probe
@@ -49,6 +49,7 @@ def settle_earlier(run: Path, record: RunRecord, runner: Runner, fm: MMLFileMana
         _cancel(folder, job)
         clear(folder, record, fm)
     if not earlier:
+        remove_if_empty(run)
         wait_for_workers(run)
     return earlier
 

@@ -4,25 +4,23 @@ recorded when it is done.
 
 import logging
 import time
-import traceback
 from collections import Counter
 from contextlib import suppress
 from heapq import heappop, heappush
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import OmegaConf
 
 from mml.core.scripts.agenda import Agenda
 from mml.core.scripts.exceptions import Interrupted, PlanError, StepAccount, WorkerLostError
-from mml.core.scripts.journal import Done, Failed, Skipped, Started
+from mml.core.scripts.journal import Done, Started
 from mml.core.scripts.resources import Resources
 from mml.core.scripts.run_book import RunBook
-from mml.core.scripts.run_failure import failure
 from mml.core.scripts.run_numbers import NumbersBefore
-from mml.core.scripts.run_policy import RunPolicy, fails_a_step
+from mml.core.scripts.run_policy import RunPolicy
 from mml.core.scripts.run_resources import StepResources
 from mml.core.scripts.run_steps import Scheduler, execute_step
+from mml.core.scripts.run_trouble import Trouble
 from mml.core.scripts.schedule import Step
 from mml.report.tables import count_text, seconds_text
 from mml.runners.base import Earlier, Report, Runner, RunSetup, StepOutcome, Work, WorkerSetup
@@ -30,6 +28,7 @@ from mml.runners.transport import received_error
 
 if TYPE_CHECKING:
     from mml.core.scripts.run_dispatch import Dispatch
+    from mml.core.scripts.run_records import Records
     from mml.core.scripts.run_watch import WorkerWatch
 
 logger = logging.getLogger(__name__)
@@ -56,30 +55,33 @@ class RunLoop:
         earlier: attempts of an earlier process that the runner may go on with.
 
     Attributes:
-        missing: position -> what became of a step that is not done.
         detached: whether the steps go on without this process.
     """
 
     def __init__(
         self, scheduler: Scheduler, book: RunBook, policy: RunPolicy, runner: Runner, earlier: list[Earlier]
     ) -> None:
-        self._scheduler, self._book, self._policy, self._runner = scheduler, book, policy, runner
-        self._earlier = earlier
-        self.missing: dict[int, StepAccount] = {}
+        self._scheduler, self._book, self._runner, self._earlier = scheduler, book, runner, earlier
         self.detached = False
+        self._trouble = Trouble(book, policy, self._remove_files)
         self._resources = StepResources(scheduler.cfg)
         self._agenda = Agenda(book.record.done, lambda step: self._resources.of(step.record), early=runner.chained)
         self._checked: set[Resources] = set()
-        self._steps: dict[int, Step] = {}
-        self._planned = 0
+        self._planned: list[Step] = []
         self._flying: dict[int, _Flight] = {}
         self._tries: Counter[int] = Counter()
-        self._failures: Counter[int] = Counter()
-        self._losses: Counter[int] = Counter()
         self._later: list[tuple[float, int]] = []
+        self._numbers: NumbersBefore | None = None
+        # Where each step sees what it needs and no more; None as long as that is all that was done before it.
+        self._records: Records | None = None
+        # For steps in other processes.
         self._dispatch: Dispatch | None = None
         self._watch: WorkerWatch | None = None
-        self._numbers: NumbersBefore | None = None
+
+    @property
+    def missing(self) -> dict[int, StepAccount]:
+        """Position -> what became of a step that is not done."""
+        return self._trouble.missing
 
     def run(self, steps: list[Step]) -> None:
         """Do what remains of a plan; a step may add steps to it, so it is read on until it ends.
@@ -113,15 +115,13 @@ class RunLoop:
         if self._runner.in_process:
             setup = WorkerSetup(str(self._book.folder), {})
             self._runner.open(RunSetup(self._book.folder, _no_worker, setup, self._execute, lambda *_: None))
-            if any(done.attempt for done in self._book.record.done.values()):
-                # Steps may be done out of turn, by workers of an earlier process.
-                self._numbers = self._scheduler.fm.numbers_before = NumbersBefore(steps)
             self._extend(steps)
             return
         # Of use to runs of several processes alone.
         from mml.core.scripts.run_dispatch import Dispatch
         from mml.core.scripts.run_watch import WorkerWatch
 
+        self._keep_records()
         self._dispatch = Dispatch(self._scheduler, self._book, self._runner, self._resources)
         attached = self._dispatch.open(self._earlier)
         self._watch = WorkerWatch(self._book.folder, self._scheduler.progress)
@@ -129,15 +129,29 @@ class RunLoop:
 
     def _extend(self, steps: list[Step], attached: dict[int, Work] | None = None) -> None:
         """Take in steps that are planned; those that are attached to go on already."""
-        self._planned += len(steps)
         for need in {self._resources.of(step.record): step for step in steps}.items():
             self._check(*need)
-        if self._dispatch is not None:
-            self._dispatch.extend(steps)
+        first, done = len(self._planned), self._agenda.done
+        self._planned += steps
+        in_a_row = all(step.record.after is None for step in steps) and (first or not done or max(done) < len(done))
+        if self._records is None and not in_a_row:
+            self._keep_records()
+        elif self._records is not None:
+            self._records.extend(steps)
         self._agenda.extend(steps, taken=attached or ())
-        for step in steps if attached else ():
-            if work := attached and attached.get(step.position):
-                self._begin(step, work)
+        for position, work in (attached or {}).items():
+            self._flying[position] = _Flight(self._planned[position], work)
+            self._scheduler.progress.begin_attempt(position + 1, str(work.record))
+
+    def _keep_records(self) -> None:
+        """From now on, let steps see what those that they need changed and no more."""
+        from mml.core.scripts.run_records import Records  # costs a plain run more than it is worth
+
+        self._records = Records(self._scheduler, self._book)
+        self._records.extend(self._planned)
+        if self._runner.in_process:
+            self._records.watch_steps_here()
+            self._numbers = self._scheduler.fm.numbers_before = NumbersBefore(self._planned)
 
     def _check(self, need: Resources, step: Step) -> None:
         if need not in self._checked:
@@ -150,11 +164,13 @@ class RunLoop:
             self._agenda.again(heappop(self._later)[1])
         while (step := self._agenda.next(self._runner.has_room)) is not None:
             if (needed := self._agenda.missing_need(step)) is not None:
-                self._skip(step, needed)
+                self._trouble.skip(step, needed)
+                self._agenda.give_up(step.position)
+            elif self._dispatch is not None:
+                self._submit(step, self._dispatch)
             else:
-                self._submit(step)
-                if self._runner.in_process:
-                    break
+                self._submit_here(step)
+                break
         if self._runner.detaches and not self._later:
             self.detached = bool(self._flying)
             return False
@@ -165,44 +181,34 @@ class RunLoop:
             raise PlanError(msg)
         return False
 
-    def _submit(self, step: Step) -> None:
-        """Begin an attempt at a step."""
+    def _submit(self, step: Step, dispatch: "Dispatch") -> None:
+        """Begin an attempt at a step, elsewhere."""
+        assert self._records is not None, "steps elsewhere are recorded so"
         position = step.position
-        self._tries[position] = number = self._tries[position] + 1
-        if self._dispatch is None:
-            self._book.step, self._book.attempt = position, number
-            self._scheduler.progress.begin_step(position + 1, str(step.record))
-            work = Work(position, step.record, "")
-        else:
-            work = self._dispatch.work(step, number, (flight.work for flight in self._flying.values()))
+        self._tries[position] += 1
+        flying = (flight.work for flight in self._flying.values())
+        work = dispatch.work(step, self._tries[position], self._records, flying)
         self._book.append(Started(time=time.time(), step=position), durable=False)
         self._flying[position] = _Flight(step, work)
-        if self._dispatch is None:
-            self._submit_here(step, work)
-        else:
-            self._scheduler.progress.begin_attempt(position + 1, str(step.record))
-            self._runner.submit(work)
+        self._scheduler.progress.begin_attempt(position + 1, str(step.record))
+        self._runner.submit(work)
 
-    def _submit_here(self, step: Step, work: Work) -> None:
+    def _submit_here(self, step: Step) -> None:
+        """Make an attempt at a step in this process."""
+        position = step.position
+        self._tries[position] = number = self._tries[position] + 1
+        self._book.step, self._book.attempt = position, number
+        self._scheduler.progress.begin_step(position + 1, str(step.record))
+        self._book.append(Started(time=time.time(), step=position), durable=False)
+        work = Work(position, step.record, "")
+        if self._records is not None:
+            work = self._records.work_here(work)
+        self._flying[position] = _Flight(step, work)
         try:
             self._runner.submit(work)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again when it ends the run
-            del self._flying[step.position]
+            del self._flying[position]
             self._fail(step, error)
-
-    def _begin(self, step: Step, work: Work) -> None:
-        """Go on with an attempt of an earlier process."""
-        self._flying[step.position] = _Flight(step, work)
-        self._scheduler.progress.begin_attempt(step.position + 1, str(step.record))
-
-    def _patience(self) -> float | None:
-        """Return the seconds until there is something to do, whatever runs."""
-        if self._watch is None:
-            return None
-        retry = self._later[0][0] - time.monotonic() if self._later else self._watch.seconds_left()
-        return max(0.0, min(retry, self._watch.seconds_left()))
-
-    # --- what comes back
 
     def _execute(self, work: Work) -> StepOutcome:
         step = self._flying[work.step].step
@@ -210,158 +216,105 @@ class RunLoop:
             self._numbers.step = step
         return execute_step(self._scheduler, step)
 
+    def _patience(self) -> float | None:
+        """Return the seconds until there is something to do, whatever runs."""
+        if self._watch is None:
+            return None
+        look = self._watch.seconds_left()
+        return max(0.0, min(look, self._later[0][0] - time.monotonic())) if self._later else look
+
+    # --- what comes back
+
     def _settle(self, report: Report) -> None:
         """Take in what came of an attempt; a report of one that was given up is of no concern."""
-        flight = self._flying.get(report.step)
-        if flight is None or flight.work.attempt != report.attempt:
+        flight = self._take_down(report)
+        if flight is None:
             return
-        del self._flying[report.step]
-        step = flight.step
         if report.outcome is None:
             self._take_error(flight, report)
             return
-        self._refuse_fault()
+        self._trouble.refuse_fault()
         try:
             self._record(flight, report.outcome)
         except PlanError as error:
-            self._end_attempt(flight, report.worker, over=True)
-            self._fail(step, error)
+            self._end_attempt(flight, report)
+            self._fail(flight.step, error)
             return
-        self._agenda.finish(step.position)
+        self._agenda.finish(report.step)
         if report.outcome.grown:
-            grown = self._scheduler.steps_from(self._planned)
-            self._extend(grown)
-            self._scheduler.progress.start_steps(self._planned, done=len(self._agenda.done))
+            self._extend(self._scheduler.steps_from(len(self._planned)))
+            self._scheduler.progress.start_steps(len(self._planned), done=len(self._agenda.done))
+
+    def _take_down(self, report: Report) -> _Flight | None:
+        """Return the attempt that a report is of, which is over; None when it was given up before."""
+        flight = self._flying.get(report.step)
+        if flight is None or flight.work.attempt != report.attempt:
+            return None
+        return self._flying.pop(report.step)
 
     def _record(self, flight: _Flight, outcome: StepOutcome) -> None:
-        step = flight.step
+        step, progress = flight.step, self._scheduler.progress
         with self._book.guard.deferred():
-            if self._dispatch is not None:
-                self._dispatch.record(flight.work, outcome)
+            if self._records is not None:
+                self._records.record(flight.work, outcome)
             else:
-                self._book.append(
-                    Done(
-                        time=time.time(),
-                        step=step.position,
-                        seconds=outcome.seconds,
-                        tasks=outcome.tasks,
-                        value=outcome.value,
-                        grown=outcome.grown,
-                    )
-                )
+                self._book.append(_done(step, outcome))
             self._book.step = None
             self._scheduler.step_recorded(step)
-        if self._dispatch is not None:
-            self._scheduler.progress.end_attempt(step.position + 1, done=True)
-        else:
-            self._scheduler.progress.end_step()
+        if self._dispatch is None:
+            progress.end_step()
+            return
+        self._dispatch.settle(flight.work, outcome)
+        progress.end_attempt(step.position + 1, done=True)
 
     def _take_error(self, flight: _Flight, report: Report) -> None:
-        """Take in an attempt at a step that was not done."""
-        sent = report.error
-        assert sent is not None, "a report has an outcome or an error"
-        error = received_error(sent)
-        if sent.interrupted:
+        """Take in an attempt at a step that was not done.
+
+        Raises:
+            BaseException: its error, when it ends the run.
+        """
+        assert report.error is not None, "a report has an outcome or an error"
+        error = received_error(report.error)
+        if report.error.interrupted:
             # Nobody here asked for it: to the run, the worker is as good as lost.
             error = WorkerLostError(f"worker {report.worker} was asked to stop by {error}.")
-        self._end_attempt(flight, report.worker, over=not sent.lost)
-        if sent.misfit:
-            self._book.step = flight.step.position
+        self._end_attempt(flight, report)
+        if report.error.misfit:
+            self._book.step = report.step
             raise error
         self._fail(flight.step, error)
 
-    def _end_attempt(self, flight: _Flight, worker: str, *, over: bool) -> None:
-        assert self._dispatch is not None, "an attempt elsewhere"
-        self._dispatch.clean(flight.work, worker, over=over)
-        self._scheduler.progress.end_attempt(flight.step.position + 1, done=False)
-
-    # --- what is not done
-
-    def _skip(self, step: Step, needed: int) -> None:
-        """Record that a step is not tried, because it needs one that is missing."""
-        other = self.missing[needed]
-        reason = f"needs {other.step}, which {'was skipped' if other.skipped else 'failed'}"
-        self.missing[step.position] = StepAccount(str(step), "skipped", reason)
-        self._book.append(Skipped(time=time.time(), step=step.position, needs=needed))
-        self._agenda.give_up(step.position)
-        logger.warning("%s is skipped: it %s.", step, reason)
+    def _end_attempt(self, flight: _Flight, report: Report) -> None:
+        """Remove what an attempt elsewhere left that did not do its step."""
+        if self._dispatch is not None:
+            self._dispatch.clean(flight.work, report)
+            self._scheduler.progress.end_attempt(report.step + 1, done=False)
 
     def _fail(self, step: Step, error: BaseException) -> None:
-        """Try a step again whose attempt failed, or go on without it.
+        """Let a step have its turn again whose attempt failed, or go on without it.
 
         Raises:
             BaseException: the error, when it ends the run.
         """
-        counter = self._losses if isinstance(error, WorkerLostError) else self._failures
-        counter[step.position] += 1
-        number, tries = counter[step.position], self._tries[step.position]
-        if self._ends_run(error, number):
-            self._book.step, self._book.attempt = step.position, tries
-            raise error
-        again = self._policy.tries_again(error, number)
-        self._undo(step, error, again)
-        if not again:
-            self._agenda.give_up(step.position)
+        position = step.position
+        pause = self._trouble.fail(step, error, self._tries[position])
+        if pause is None:
+            self._agenda.give_up(position)
         elif self._dispatch is None:
-            self._book.guard.pause(self._policy.pause_after(number))
-            self._agenda.again(step.position)
+            self._book.guard.pause(pause)
+            self._agenda.again(position)
         else:
-            heappush(self._later, (time.monotonic() + self._policy.pause_after(number), step.position))
-
-    def _ends_run(self, error: BaseException, attempt: int) -> bool:
-        """Tell whether an error ends the run.
-
-        Raises:
-            OSError: the journal could not be written, whatever the step made of that.
-            Interrupted: a signal came before; what a step does then, or a process that it uses, is no failure.
-        """
-        self._refuse_fault()
-        self._book.guard.check()
-        survives = self._policy.goes_on or self._policy.tries_again(error, attempt)
-        return not (survives and fails_a_step(error))
-
-    def _refuse_fault(self) -> None:
-        if self._book.fault is not None:
-            raise self._book.fault
-
-    def _undo(self, step: Step, error: BaseException, again: bool) -> None:
-        """Record a failure that does not end the run, and remove what the attempt left."""
-        with self._book.guard.deferred():
-            tries = self._tries[step.position]
-            failed = failure(error, step.position, self._book.folder, attempt=tries, goes_on=True)
-            self._book.append(failed)
-            if self._dispatch is None:
-                self._remove_files(step)
-            if not again:
-                self.missing[step.position] = self._account(step, failed)
-                self._book.step = None
-        self._tell(step, failed, error, again)
-        _let_go(error)
+            heappush(self._later, (time.monotonic() + pause, position))
 
     def _remove_files(self, step: Step) -> None:
+        """Remove what an attempt in this process left; one elsewhere has a list of its own."""
+        if self._dispatch is not None:
+            return
         fm, record = self._scheduler.fm, self._book.catch_up()
         for text in record.paths_of_attempt(step.position):
             fm.remove_half_written(fm.roots.to_path(text))
         record.announced.pop(step.position, None)
         fm.open_run(self._book.folder)  # which counts files anew, so that numbers that are free again are used
-
-    def _account(self, step: Step, failed: Failed) -> StepAccount:
-        what = "failed" if failed.attempt == 1 else f"failed {failed.attempt} times"
-        return StepAccount(str(step), what, failed.error, self._trace(failed))
-
-    def _trace(self, failed: Failed) -> Path | None:
-        return self._book.folder / failed.traceback if failed.traceback else None
-
-    def _tell(self, step: Step, failed: Failed, error: BaseException, again: bool) -> None:
-        if again:
-            number = (self._losses if isinstance(error, WorkerLostError) else self._failures)[step.position]
-            left = count_text(self._policy.retries_after(error) - number + 1, "more attempt")
-            then = f"It is tried again in {seconds_text(self._policy.pause_after(number))}, with {left}."
-        else:
-            then = "The run goes on with the steps that do not need it."
-        trace = self._trace(failed)
-        where = f" The traceback is in {trace}" if trace else ""
-        logger.error("%s failed: %s\n%s%s", step, failed.error, then, where)
 
     # --- the end
 
@@ -377,37 +330,39 @@ class RunLoop:
             while self._flying and (left := end - time.monotonic()) > 0:
                 for report in self._runner.wait(min(left, 1.0)):
                     self._settle_last(report)
-        except Exception:  # what ends the run says more
+        except Exception:  # noqa: BLE001 - what ends the run says more
             logger.warning("Steps could not be stopped in order; they are ended.", exc_info=True)
 
     def _settle_last(self, report: Report) -> None:
         """Take in what came of an attempt while the run ends; a signal that is on its way has been heard."""
-        flight = self._flying.get(report.step)
-        if flight is None or flight.work.attempt != report.attempt:
+        if (flight := self._take_down(report)) is None:
             return
-        del self._flying[report.step]
         with suppress(Interrupted, PlanError):
             if report.outcome is not None:
                 self._record(flight, report.outcome)
             else:
-                self._end_attempt(flight, report.worker, over=report.error is None or not report.error.lost)
+                self._end_attempt(flight, report)
 
     def _close(self) -> None:
         self._runner.close()
-        if self._dispatch is not None:
-            if not self.detached:
-                self._dispatch.close()
-            if self._watch is not None:
-                self._watch.close()
+        self._scheduler.fm.numbers_before = None
+        if self._records is not None:
+            self._records.close()
+        if self._dispatch is not None and not self.detached:
+            self._dispatch.close()
+        if self._watch is not None:
+            self._watch.close()
 
 
-def _let_go(error: BaseException | None) -> None:
-    """Free what the frames of an error hold, such as a model on a GPU, for the steps that follow."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
+def _done(step: Step, outcome: StepOutcome) -> Done:
+    return Done(
+        time=time.time(),
+        step=step.position,
+        seconds=outcome.seconds,
+        tasks=outcome.tasks,
+        value=outcome.value,
+        grown=outcome.grown,
+    )
 
 
 def _no_worker(*_: object) -> Any:

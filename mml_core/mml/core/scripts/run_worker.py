@@ -110,14 +110,16 @@ class StepWorker:
         scheduler, fm = self._scheduler, self._scheduler.fm
         record = self._journal.read_to(setup.journal)
         self._views = StructViews(record.initial)
+        for done in record.done.values():  # by earlier processes of the run
+            self._views.take(done.step, done.tasks)
         self._journal.views = self._views
-        scheduler.structs.viewer = self._view
+        scheduler.structs.watch(self._view)
         scheduler.structs.replay(record.initial)
         fm.global_reusables = {key: fm.roots.to_path(text) for key, text in record.reused.items()}
         plan = scheduler.plan()
         check_same_plan((record.plan or [])[: record.base_plan], [step.record for step in plan])
         fm.open_run(self._run)
-        fm.on_path = self._announce
+        fm.on_path, fm.on_lost_path = self._announce, self._withdraw
         self._numbers = fm.numbers_before = NumbersBefore(plan)
         scheduler.progress.start_steps(len(plan))
         begin_hook(scheduler, PREPARATION)
@@ -214,6 +216,13 @@ class StepWorker:
             folder.create_for_good()
         folder.announce(*announced)
         self._paths.append(announced)
+
+    def _withdraw(self, path: Path) -> None:
+        """Take back that a file is the attempt's, as an attempt at another step got it; it must not be removed here."""
+        assert self._work is not None, "a path was announced"
+        text = self._scheduler.fm.roots.to_text(path)
+        AttemptFolder(self._run, self._work.name).withdraw(text)
+        self._paths = [announced for announced in self._paths if announced.path != text]
 
     def _check(self) -> None:
         if WriteCheck.check is not None:

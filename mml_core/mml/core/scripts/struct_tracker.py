@@ -31,7 +31,8 @@ class StructTracker:
         self._held: set[str] = set()
         self._in_step = False
         # What a step sees of a struct, None where nothing is recorded; without it, all that was done in this process.
-        self.viewer: Callable[[str], StructState | None] | None = None
+        self._viewer: Callable[[str], StructState | None] | None = None
+        # As they were when they were loaded.
         self._loaded: dict[str, StructState] = {}
 
     def get(self, name: str) -> TaskStruct:
@@ -47,6 +48,18 @@ class StructTracker:
         else:
             self._held.add(name)
         return struct
+
+    def watch(self, viewer: Callable[[str], StructState | None] | None) -> None:
+        """Let each step see of a struct what `viewer` returns; None where nothing is recorded of the struct."""
+        self._viewer = viewer
+        for name, struct in self._structs.items():
+            self._loaded.setdefault(name, state_of(struct, self._fm.roots))
+
+    def show(self, states: Callable[[str], StructState | None]) -> None:
+        """Bring all structs that are loaded to given states; None where nothing is recorded of a struct."""
+        for name in self._structs:
+            if (state := states(name)) is not None:
+                self._set(name, state)
 
     def initial_changes(self, names: list[str]) -> dict[str, StructChange]:
         """Return what `reuse` attaches to the structs of tasks, and attached to others that were loaded up to now.
@@ -98,8 +111,8 @@ class StructTracker:
 
     def _shown_before(self, name: str) -> StructState:
         """Bring a struct to what the step sees of it, and return its state."""
-        if self.viewer is not None:
-            state = self.viewer(name)
+        if self._viewer is not None:
+            state = self._viewer(name)
             if state is not None:
                 self._reused.pop(name, None)
             self._set(name, self._loaded[name] if state is None else state)
@@ -123,7 +136,7 @@ class StructTracker:
             for change in self._recorded.get(name, []):
                 apply_change(struct, change, self._fm.roots)
             self._structs[name] = struct
-            if self.viewer is not None:
+            if self._viewer is not None:
                 self._loaded[name] = state_of(struct, self._fm.roots)
         return self._structs[name]
 

@@ -64,6 +64,10 @@ class StructViews:
             self._states[task] = applied(before, change)
             self._note_makers(task, step, before, self._states[task])
 
+    def state(self, task: str) -> StructState | None:
+        """Return the state of a struct after all that is recorded; None when nothing of it is."""
+        return self._states.get(task)
+
     def view(self, task: str, visible: Ranges) -> StructState | None:
         """Return the state of a struct as a step sees it; None when nothing of it is recorded.
 
