@@ -82,7 +82,7 @@ def test_a_flood_is_a_few_lines_on_the_screen_and_whole_in_the_log(
     assert len(shown) == worker_logs.SHOWN + 1
     assert shown[0].endswith("line 0")
     assert shown[-2] == "WARNING  [w1] line 2500"
-    assert "... and 4,960 more lines of workers, in" in shown[-1]
+    assert shown[-1].endswith(f"... and 4,960 more lines; see `mml runs log {followed.run.name}`")
 
 
 def test_the_end_brings_all_that_is_left(followed: Followed) -> None:

@@ -41,6 +41,11 @@ class RunProgress:
             self._console = Console(stderr=True)
         return self._console
 
+    @property
+    def side_by_side(self) -> bool:
+        """Whether steps ran in workers, maybe several at once."""
+        return self._attempts.used
+
     def live_in(self, folder: Path) -> None:
         """Tell other processes, by a file in a run folder, where the run is; from the next `with` block on."""
         self._live_folder = folder

@@ -44,12 +44,16 @@ class Columns:
     """The widths of columns, which never shrink, so that nothing moves sideways while texts come and go."""
 
     def __init__(self) -> None:
-        self._widths = [0] * (len(STYLES) - 1)
+        self._widths = [0] * len(STYLES)
 
     def widths(self, needed: Sequence[int]) -> list[int]:
-        """Return the widths of columns of text that are needed now or were before; the last one moves nothing."""
-        self._widths = [max(pair) for pair in zip(self._widths, needed, strict=False)]
-        return [*self._widths, needed[-1]]
+        """Return the widths of columns of text that are needed now or were before.
+
+        Of the free text at the end, only what moves others counts: that for which bars give way.
+        """
+        *numbers, free = needed
+        self._widths = [max(pair) for pair in zip(self._widths, [*numbers, min(free, _WORKER_TEXT)], strict=True)]
+        return [*self._widths[:-1], max(free, self._widths[-1])]
 
 
 def draw(rows: Sequence[Row], width: int, columns: Columns | None = None) -> Table:

@@ -55,7 +55,7 @@ def run_recorded(scheduler: Scheduler, steps: list[Step]) -> Any:
             show(_parting_lines(folder, continue_command(scheduler.cfg, folder)))
             return None
         scheduler.report()
-        show(_closing_line(course.steps_done, scheduler.seconds, folder))
+        show(_closing_line(course.steps_done, scheduler.seconds, folder, scheduler.progress.side_by_side))
     return scheduler.return_value
 
 
@@ -84,9 +84,11 @@ def _follow(course: RunCourse, scheduler: Scheduler, news: RunNews, level: str) 
         scheduler.fm.on_path = scheduler.guard = None
 
 
-def _closing_line(steps: int, seconds: float, folder: Path) -> str:
+def _closing_line(steps: int, seconds: float, folder: Path, side_by_side: bool) -> str:
     """Say that a run is finished, and where its record is."""
-    done = f"{count_text(steps, 'step')} in {seconds_text(seconds)}"
+    # The time of steps that ran at once is no time that a clock has shown.
+    took = f"with {seconds_text(seconds)} of work" if side_by_side else f"in {seconds_text(seconds)}"
+    done = f"{count_text(steps, 'step')} {took}"
     return f"Run {folder.name} is finished: {done}, recorded in {folder}"
 
 

@@ -3,7 +3,9 @@
 import time
 from pathlib import Path
 
+from mml.core.scripts.exceptions import WorkerLostError
 from mml.core.scripts.progress import RunProgress
+from mml.core.scripts.run_files import LOG_FILE, WORKERS_FOLDER
 from mml.core.scripts.worker_logs import WorkerLogs
 
 LOOK_SECONDS = 1.0
@@ -18,7 +20,7 @@ class WorkerWatch:
     """
 
     def __init__(self, folder: Path, progress: RunProgress) -> None:
-        self._progress = progress
+        self._folder, self._progress = folder, progress
         self._logs = WorkerLogs(folder, progress.console)
         self._due = 0.0
         progress.follow_workers(folder)
@@ -30,11 +32,21 @@ class WorkerWatch:
     def look(self) -> None:
         """Look if it is time to."""
         if time.monotonic() >= self._due:
-            self._logs.poll()
-            for worker, number in self._logs.begun.items():
-                self._progress.assign_attempt(worker, number)
-            self._progress.look()
-            self._due = time.monotonic() + LOOK_SECONDS
+            self._look()
+
+    def explain(self, error: BaseException, worker: str) -> None:
+        """Bring what a worker said before an error of a step, and say in a note of the error where it came from."""
+        self._look()
+        log = self._folder / WORKERS_FOLDER / worker / LOG_FILE
+        if worker and not isinstance(error, WorkerLostError) and log.exists():
+            error.add_note(f"It happened on worker {worker}, whose log is {log}")
+
+    def _look(self) -> None:
+        self._logs.poll()
+        for worker, number in self._logs.begun.items():
+            self._progress.assign_attempt(worker, number)
+        self._progress.look()
+        self._due = time.monotonic() + LOOK_SECONDS
 
     def close(self) -> None:
         """Look a last time, at all that is left."""

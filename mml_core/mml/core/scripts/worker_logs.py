@@ -63,7 +63,9 @@ class WorkerLogs:
         for line in shown:
             self._handler.handle(_record(line.level, f"{line.mark} {line.text}"))
         if more := len(lines) - len(shown):
-            self._handler.handle(_record(logging.INFO, f"... and {more:,} more lines of workers, in {self._log}"))
+            self._handler.handle(
+                _record(logging.INFO, f"... and {more:,} more lines; see `mml runs log {self._log.parent.name}`")
+            )
 
 
 def _append(log: Path, lines: Iterable[LogLine]) -> None:
