@@ -172,12 +172,20 @@ class RunCourse:
         Raises:
             StepsFailedError: steps failed, and the policy is to go on with the others.
         """
-        loop = RunLoop(self._scheduler, self._book, self._scheduler.policy, runner, earlier)
+        loop = self._loop(runner, earlier)
         loop.run(steps)
         self.detached = loop.detached
         if loop.missing:
             total = len(self._scheduler.commands)
             raise StepsFailedError(total, [loop.missing[position] for position in sorted(loop.missing)])
+
+    def _loop(self, runner: Runner, earlier: list[Earlier]) -> RunLoop:
+        scheduler = self._scheduler
+        if runner.in_process:
+            return RunLoop(scheduler, self._book, scheduler.policy, runner)
+        from mml.core.scripts.run_loop_elsewhere import ElsewhereLoop  # of use to runs of several processes alone
+
+        return ElsewhereLoop(scheduler, self._book, scheduler.policy, runner, earlier)
 
     def _finish(self, value: Any) -> None:
         """Record that only cleaning up is left, clean up, and record the end; may be repeated after a kill."""
