@@ -262,7 +262,9 @@ def test_path_that_another_claims_after_the_announcement_is_passed_over(tmp_path
         if path.name == "m_0001.txt":
             claim(path, "you")
 
-    assert Numbering("me").claim_next(tmp_path / "m.txt", lose_the_first).name == "m_0002.txt"
+    lost: list[str] = []
+    taken = Numbering("me").claim_next(tmp_path / "m.txt", lose_the_first, lost=lambda path: lost.append(path.name))
+    assert (taken.name, lost) == ("m_0002.txt", ["m_0001.txt"])
     assert claim_owner(tmp_path / "m_0001.txt") == "you"
 
 

@@ -44,6 +44,18 @@ def test_attempt_without_a_folder_may_not_announce(tmp_path: Path) -> None:
         AttemptFolder(tmp_path, "0001.1.1").announce("p/a.txt", "toy")
 
 
+def test_file_that_another_attempt_got_is_not_its_own(folder: AttemptFolder) -> None:
+    for path in ("p/a.txt", "p/b.txt", "p/c.txt"):
+        folder.announce(path, "toy")
+    folder.withdraw("p/a.txt")
+    folder.revoke()
+    folder.withdraw("p/c.txt")
+    assert folder.announced() == ["p/b.txt"]
+    folder.remove()
+    folder.withdraw("p/b.txt")
+    assert folder.announced() == []
+
+
 def test_torn_last_line_was_never_acknowledged(folder: AttemptFolder) -> None:
     folder.announce("p/a.txt", "toy")
     with (folder.path / "announced.jsonl").open("ab") as file:

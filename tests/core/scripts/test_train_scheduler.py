@@ -100,10 +100,10 @@ def test_one_fold_is_the_one_asked_for(stripes: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("subroutines", "after"),
-    [("train,test,predict", [[], [0], [0], [], [3], [3]]), ("train,predict", [[], [0], [], [2]])],
+    [("train,test,predict", [[], [0], [1], [], [3], [4]]), ("train,predict", [[], [0], [], [2]])],
 )
 @pytest.mark.usefixtures("stripes")
-def test_steps_of_a_fold_come_after_its_training_and_folds_do_not_need_one_another(
+def test_steps_of_a_fold_come_one_after_the_other_and_folds_do_not_need_one_another(
     tmp_path: Path, subroutines: str, after: list[list[int]]
 ) -> None:
     scheduler = plan(tmp_path, "task=stripes", "mode.cv=true", f"mode.subroutines=[{subroutines}]")

@@ -38,7 +38,13 @@ class Numbering:
         """Forget which numbers were free: other processes of the run may have taken or freed some."""
         self._next.clear()
 
-    def claim_next(self, path: Path, announce: Callable[[Path], None], before: int | None = None) -> Path:
+    def claim_next(
+        self,
+        path: Path,
+        announce: Callable[[Path], None],
+        before: int | None = None,
+        lost: Callable[[Path], None] = lambda _: None,
+    ) -> Path:
         """Return `path` with the next free number; the number is this process's from now on.
 
         Args:
@@ -46,14 +52,15 @@ class Numbering:
             announce: is told each path before it is claimed, so that no claim is ever without a record.
             before: how many numbers others of this run are going to take first, where they work at the same time; the
                 number behind those is taken if it is free, so that it does not matter who is faster.
+            lost: is told each path that was announced, but that another process claimed in the same moment.
         """
         if before is not None:
             wanted = number_path(path, self._last_of_others(path) + before + 1)
-            if self._claim(wanted, announce):
+            if self._claim(wanted, announce, lost):
                 return wanted
         number = self._next.get(path) or _first_free(path)
         conflicts = 0
-        while not self._claim(numbered := number_path(path, number), announce):
+        while not self._claim(numbered := number_path(path, number), announce, lost):
             conflicts += 1
             # Others number the same files at this moment: look where they are instead of trying each number.
             number = max(number + 1, _first_free(path)) if conflicts % _RESCAN_AFTER == 0 else number + 1
@@ -69,11 +76,14 @@ class Numbering:
             self._others[path] = max(numbers_taken(path, taken), default=0)
         return self._others[path]
 
-    def _claim(self, path: Path, announce: Callable[[Path], None]) -> bool:
+    def _claim(self, path: Path, announce: Callable[[Path], None], lost: Callable[[Path], None]) -> bool:
         if os.path.lexists(path) or os.path.lexists(_mark(path)):
             return False
         announce(path)
-        return claim(path, self.owner)
+        if claimed := claim(path, self.owner):
+            return claimed
+        lost(path)
+        return False
 
 
 def claim(path: Path, owner: str) -> bool:

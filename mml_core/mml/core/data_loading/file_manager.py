@@ -73,6 +73,8 @@ class MMLFileManager(metaclass=Singleton):
         self.task_index = TaskIndex(self.data_path)
         # Is told every path that is about to be created, before it is: (path, key).
         self.on_path: Callable[[Path, str], None] | None = None
+        # Is told a path that it was told before, but that another process of the run got: it is not this one's.
+        self.on_lost_path: Callable[[Path], None] | None = None
         # How many files of a kind and task the steps before the present one make, where steps run at the same time.
         self.numbers_before: Callable[[str | None], int] | None = None
         self._numbering = claims.Numbering()
@@ -209,7 +211,7 @@ class MMLFileManager(metaclass=Singleton):
             # Files with names of their own are told apart by these.
             before = None if self.numbers_before is None or file_name else self.numbers_before(task_name)
             announce = partial(self._announce, key=key)
-            return self._path_again(path, key) or self._numbering.claim_next(path, announce, before)
+            return self._path_again(path, key) or self._numbering.claim_next(path, announce, before, self._lose)
         path.parent.mkdir(parents=True, exist_ok=True)
         # A file that stands already is not this step's to remove.
         if not os.path.lexists(path):
@@ -291,6 +293,10 @@ class MMLFileManager(metaclass=Singleton):
     def _announce(self, path: Path, key: str) -> None:
         if self.on_path is not None:
             self.on_path(path, key)
+
+    def _lose(self, path: Path) -> None:
+        if self.on_lost_path is not None:
+            self.on_lost_path(path)
 
     def _template(self, key: str) -> PathTemplate:
         if key not in self._templates:

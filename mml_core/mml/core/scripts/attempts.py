@@ -19,6 +19,8 @@ from mml.core.scripts.utils import atomic_write, fsync_folder, make_folder
 
 _ANNOUNCED = "announced.jsonl"
 _REVOKED = ".revoked"
+# In the place of a kind of file.
+_ANOTHERS = ""
 
 
 class AttemptFolder:
@@ -77,23 +79,21 @@ class AttemptFolder:
         Raises:
             AttemptRevokedError: the attempt was given up.
         """
-        listed = self.path / _ANNOUNCED
-        new = not listed.exists()
         try:
-            handle = os.open(listed, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            _add(self.path, path, key)
         except FileNotFoundError:
             self.check()
             raise
-        try:
-            os.write(handle, msgspec.json.encode([path, key]) + b"\n")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        if new:
-            with suppress(FileNotFoundError):
-                fsync_folder(self.path)
         # It may have been given up in between: nobody would look at this line any more.
         self.check()
+
+    def withdraw(self, path: str) -> None:
+        """Write down that a file which the attempt announced is another's, which was faster."""
+        try:
+            _add(self.path, path, _ANOTHERS)
+        except FileNotFoundError:
+            with suppress(FileNotFoundError):  # given up in between, and all that it announced was removed
+                _add(self._revoked, path, _ANOTHERS)
 
     def announced(self) -> list[str]:
         """Return the files that the attempt announced, as portable text; a torn last line was not acknowledged."""
@@ -101,11 +101,12 @@ class AttemptFolder:
         for folder in (self.path, self._revoked):
             with suppress(OSError):
                 lines += (folder / _ANNOUNCED).read_bytes().split(b"\n")
-        found = []
+        found: dict[str, str] = {}
         for line in filter(None, lines):
             with suppress(msgspec.MsgspecError):
-                found.append(msgspec.json.decode(line, type=tuple[str, str])[0])
-        return found
+                path, key = msgspec.json.decode(line, type=tuple[str, str])
+                found[path] = key
+        return [path for path, key in found.items() if key != _ANOTHERS]
 
     def take_down(self, job: dict[str, Any]) -> None:
         """Keep what a later process has to know to find or cancel the attempt."""
@@ -130,6 +131,21 @@ class AttemptFolder:
         for folder in (self.path, self._revoked):
             if folder.is_dir():
                 remove(folder)
+
+
+def _add(folder: Path, path: str, key: str) -> None:
+    """Add a line to the list of announced files, for good."""
+    listed = folder / _ANNOUNCED
+    new = not listed.exists()
+    handle = os.open(listed, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        os.write(handle, msgspec.json.encode([path, key]) + b"\n")
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    if new:
+        with suppress(FileNotFoundError):
+            fsync_folder(folder)
 
 
 def attempts_left(run: Path) -> list[AttemptFolder]:

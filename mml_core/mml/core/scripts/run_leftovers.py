@@ -41,16 +41,21 @@ def settle_earlier(run: Path, record: RunRecord, runner: Runner, fm: MMLFileMana
         ContinueError: something that may still work on the run can't be ended; says what to do.
     """
     earlier: list[Earlier] = []
+    over: list[AttemptFolder] = []
     for folder in attempts_left(run):
         work, job = _read(folder)
         if work is not None and job.get(_RUNNER_CLASS) == _class_of(runner) and folder.valid:
             earlier.append(Earlier(work, job))
             continue
         _cancel(folder, job)
+        folder.revoke()
+        over.append(folder)
+    if not earlier:
+        wait_for_workers(run)
+    for folder in over:  # now that nobody writes any more
         clear(folder, record, fm)
     if not earlier:
         remove_if_empty(run)
-        wait_for_workers(run)
     return earlier
 
 

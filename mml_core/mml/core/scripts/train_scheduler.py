@@ -118,11 +118,11 @@ class TrainScheduler(AbstractBaseScheduler):
         commands = {"train": self.train_fold, "test": self.test_fold, "predict": self.predict_fold}
         for task in self.task_list:
             for fold in folds[task]:
-                # A model is tested and asked for predictions once it is trained; folds don't need one another.
-                trained: tuple[int, ...] = ()
+                # Folds don't need one another. Test and prediction both add to the record of a model, so they can't
+                # be done at the same time.
+                before: tuple[int, ...] = ()
                 for name in self.subroutines:
-                    position = self.add_step(commands[name], task, fold, after=trained)
-                    trained = (position,) if name == "train" else trained
+                    before = (self.add_step(commands[name], task, fold, after=before),)
 
     def step_config(self, command: str) -> Sequence[str] | None:
         """Return the keys that a command depends on.
