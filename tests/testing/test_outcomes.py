@@ -28,7 +28,8 @@ def run(root: Path, order: list[int], numbers: dict[int, int], *more: AnyEvent, 
         file = root / "results" / path
         file.parent.mkdir(exist_ok=True)
         file.write_text(f'{text} {step}: {path}, "created": {order.index(step)}')
-        change = {"t": {"paths": {"note": path}, "keep": order.index(step), "models": [{"created": f"at {order}"}]}}
+        models = [{"step": other, "created": f"at {other}"} for other in sorted(order[: order.index(step) + 1])]
+        change = {"t": {"paths": {f"note_{step}": path}, "models": models}}
         events += [
             Started(time=TIME, step=step),
             PathAnnounced(time=TIME, path=path, key="note", step=step),

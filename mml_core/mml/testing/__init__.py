@@ -1,7 +1,12 @@
 """What authors of plugins test with: `SchedulerContract` and `RunnerContract`, the promises of both as tests."""
 
-from mml.testing.runners import RunnerContract
-from mml.testing.schedulers import Crash, CrashingRunner, SchedulerContract
+import pytest
+
+# Before they are imported: what a test compared is worth more than that it differed.
+pytest.register_assert_rewrite("mml.testing.driving", "mml.testing.runners", "mml.testing.schedulers")
+
+from mml.testing.runners import RunnerContract  # noqa: E402 # see above
+from mml.testing.schedulers import Crash, CrashingRunner, SchedulerContract  # noqa: E402 # see above
 
 __all__ = ["Crash", "CrashingRunner", "RunnerContract", "SchedulerContract"]
 

@@ -23,8 +23,8 @@ from mml.core.scripts.base_scheduler import AbstractBaseScheduler
 from mml.core.scripts.exceptions import Interrupted
 from mml.core.scripts.model_storage import ModelStorage
 from mml.core.scripts.utils import atomic_write
+from mml.testing.driving import TRACE
 
-TRACE = "trace"
 _CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 _LOOK = 0.05
 

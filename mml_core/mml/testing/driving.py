@@ -13,10 +13,11 @@ from pathlib import Path
 from PIL import Image
 
 from mml.core.scripts.run_files import LOG_FILE, RUNS_FOLDER
-from mml.testing.contract_scheduler import TRACE
 from mml.testing.outcomes import RunOutcome, events_of, outcome_of, repeated_steps
 
 TASK = "shapes"
+# In the folder by which a test and the steps talk to one another: a file for each attempt that began.
+TRACE = "trace"
 # In the environment of a command and of what it starts: the folder of its world.
 MARK = "MML_CONTRACT_WORLD"
 PATIENCE = 180.0

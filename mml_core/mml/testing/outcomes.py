@@ -5,12 +5,15 @@ Files that are numbered get their number from who asks first. So they are called
 
 import re
 from collections.abc import Iterable
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from mml.core.data_loading.claims import CLAIMS_FOLDER
+from mml.core.data_loading.task_struct import StructState
+from mml.core.scripts.drift_structs import applied, initial_states, nothing
 from mml.core.scripts.journal import JOURNAL_FILE, AnyEvent, Done, RunRecord, read_events
 from mml.core.scripts.run_folder import RUNS_FOLDER
 
@@ -31,6 +34,7 @@ class RunOutcome(NamedTuple):
         done: step (its command and params) -> what it changed.
         failed: steps that were given up -> the error.
         skipped: steps that were not tried.
+        structs: what the steps together made of task structs.
         files: of the project, outside of run folders: name -> content.
     """
 
@@ -40,18 +44,19 @@ class RunOutcome(NamedTuple):
     done: dict[str, Any]
     failed: dict[str, str]
     skipped: list[str]
+    structs: Any
     files: dict[str, bytes]
 
     def differences(self, other: "RunOutcome") -> list[str]:
         """Return a line for everything that is not as in another outcome."""
         lines = []
-        for field in ("finished", "value", "plan", "skipped"):
+        for field in ("finished", "value", "plan", "skipped", "structs"):
             mine, theirs = getattr(self, field), getattr(other, field)
-            lines += [f"{field}: {mine!r}, not {theirs!r}"] if mine != theirs else []
+            lines += [f"{field}: {_parted(mine, theirs)}"] if mine != theirs else []
         for field in ("done", "failed", "files"):
             mine, theirs = getattr(self, field), getattr(other, field)
             lines += [
-                f"{field} {name}: {_short(mine.get(name))}, not {_short(theirs.get(name))}"
+                f"{field} {name}: {_parted(mine.get(name), theirs.get(name))}"
                 for name in sorted(mine.keys() | theirs.keys())
                 if mine.get(name) != theirs.get(name)
             ]
@@ -75,7 +80,8 @@ def outcome_of(folder: Path) -> RunOutcome:
     plan = record.plan or []
     names = _names(record)
     texts = [str(step) for step in plan]
-    done = {texts[position]: _change(event, names) for position, event in record.done.items()}
+    states = dict(initial_states(record.initial))
+    done = {texts[position]: _change(event, states, names) for position, event in record.done.items()}
     files = {text: sorted(names[event.path] for event in record.announced.get(at, ())) for at, text in enumerate(texts)}
     for text in done:
         done[text]["files"] = files[text]
@@ -86,6 +92,7 @@ def outcome_of(folder: Path) -> RunOutcome:
         done=done,
         failed={texts[at]: event.error for at, event in record.failed.items() if at not in record.done},
         skipped=sorted(texts[at] for at in record.skipped),
+        structs=_plain({task: [state.paths, state.models] for task, state in states.items()}, names),
         files=_files(folder.parents[1], names),
     )
 
@@ -103,16 +110,30 @@ def _names(record: RunRecord) -> dict[str, str]:
     return names
 
 
-def _change(event: Done, names: dict[str, str]) -> dict[str, Any]:
-    # How many models there were before depends on who was done before.
-    tasks = {task: {**struct, "keep": 0} for task, struct in msgspec.to_builtins(event.tasks).items()}
+def _change(event: Done, states: dict[str, StructState], names: dict[str, str]) -> dict[str, Any]:
+    """Return what a step changed, whoever was done before it; `states` become those after it."""
+    tasks = {}
+    for task, struct in event.tasks.items():
+        before, after = states.get(task, nothing()), applied(states.get(task, nothing()), struct)
+        states[task] = after
+        tasks[task] = {
+            "paths": {key: path for key, path in after.paths.items() if before.paths.get(key) != path},
+            "no paths": sorted(before.paths.keys() - after.paths.keys()),
+            "models": [model for model in after.models if model not in before.models],
+            "no models": len([model for model in before.models if model not in after.models]),
+        }
     change = {
         "tasks": tasks,
         "value": None if event.value is msgspec.UNSET else event.value,
         "grown": [str(step) for step in event.grown],
     }
-    plain: dict[str, Any] = msgspec.json.decode(_made_equal(msgspec.json.encode(change, order="deterministic"), names))
+    plain: dict[str, Any] = _plain(change, names)
     return plain
+
+
+def _plain(value: Any, names: dict[str, str]) -> Any:
+    """Return a value with the names of files."""
+    return msgspec.json.decode(_made_equal(msgspec.json.encode(value, order="deterministic"), names))
 
 
 def _files(project: Path, names: dict[str, str]) -> dict[str, bytes]:
@@ -133,8 +154,15 @@ def _made_equal(data: bytes, names: dict[str, str]) -> bytes:
     return _TIME.sub(rb'\1"<time>"', data)
 
 
-def _short(content: Any) -> str:
+def _parted(mine: Any, theirs: Any) -> str:
+    """Return what is here and there, from a little before the place where they part."""
+    texts = [_text(mine), _text(theirs)]
+    start = max(0, len(commonprefix(texts)) - 40)
+    here, there = (f"{'...' if start else ''}{text[start : start + 300]}" for text in texts)
+    return f"{here}, not {there}"
+
+
+def _text(content: Any) -> str:
     if content is None:
         return "missing"
-    text = content.decode(errors="backslashreplace") if isinstance(content, bytes) else repr(content)
-    return text if len(text) <= 300 else f"{text[:300]}..."
+    return content.decode(errors="backslashreplace") if isinstance(content, bytes) else repr(content)

@@ -6,6 +6,8 @@ Each test runs real commands in processes of their own, and compares with what t
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,8 +16,8 @@ from typing import ClassVar
 
 import pytest
 from hydra.utils import get_class
+from omegaconf import OmegaConf
 
-from mml.config_loading import compose
 from mml.core.scripts.journal import Stopped
 from mml.testing.driving import TASK, World, make_task
 from mml.testing.outcomes import RunOutcome, events_of
@@ -81,10 +83,13 @@ class RunnerContract:
         """Kill a worker, whose process a step named. For a subclass to override whose workers can't be killed so."""
         os.kill(number, signal.SIGKILL)
 
-    def in_process(self) -> bool:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def in_process(cls) -> bool:
         """Tell whether steps run in the driver's own process, so that there is no worker to kill."""
-        target = compose(["mode=info", *self.overrides]).runner._target_
-        return bool(getattr(get_class(target), "in_process", False))
+        asked = [sys.executable, "-m", "mml", "mode=info", *cls.overrides, "--cfg", "job"]
+        config = OmegaConf.create(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
+        return bool(getattr(get_class(config.runner._target_), "in_process", False))
 
     @pytest.mark.parametrize("plan", ["everything", "failing", "flaky"])
     def test_run_does_and_leaves_what_the_serial_one_does(self, world: World, expected: "Expected", plan: str) -> None:
@@ -92,14 +97,14 @@ class RunnerContract:
         words = ["on_error=continue"] if plan == "failing" else ["retries=1", "retry_pause=0"]
         world.tell("bad.fail")
         world.ends(world.plan(plan, *words), code=1 if plan == "failing" else 0)
-        assert world.outcome().differences(expected.of(plan, *words)) == []
+        refuse_differences(world, expected.of(plan, *words))
         often = {path.name.rpartition(".")[0] for path in world.trace.iterdir() if path.name.endswith(".2")}
         assert often == ({"flaky"} if plan == "flaky" else set()), "steps that were begun twice"
 
     def test_values_of_independent_steps_are_those_of_serial(self, world: World, expected: "Expected") -> None:
         """Whoever is done last, the value of the last step in the plan stays."""
         world.ends(world.plan("values"))
-        assert world.outcome().differences(expected.of("values")) == []
+        refuse_differences(world, expected.of("values"))
 
     def test_step_that_fails_ends_the_run_and_is_continued(self, world: World, expected: "Expected") -> None:
         """The run stops with the error of the step, and goes on when its cause is gone."""
@@ -111,21 +116,23 @@ class RunnerContract:
         assert not [step for step in stopped.done if "after_bad" in step or "after_that" in step]
         world.untell("bad.fail")
         world.ends(world.start("continue", "latest"))
-        assert world.outcome().differences(expected.of("failing")) == []
+        refuse_differences(world, expected.of("failing"))
 
-    def test_driver_killed_with_work_in_flight_is_continued(self, world: World, expected: "Expected") -> None:
+    def test_driver_killed_with_work_in_flight_is_continued(
+        self, world: World, expected: "Expected", in_process: bool
+    ) -> None:
         """Nothing that was done is repeated, no step runs twice at the same time, and the result is the same."""
         child = world.plan("held")
-        world.wait_for_attempts(child, "held_a", *([] if self.in_process() else ["held_b"]))
+        world.wait_for_attempts(child, "held_a", *([] if in_process else ["held_b"]))
         child.kill()
         child.wait()
         again = world.start("continue", "latest")
-        if not self.in_process():
+        if not in_process:
             self._watch_overlap(world)
         world.tell("held_a.go")
         world.tell("held_b.go")
         world.ends(again)
-        assert world.outcome().differences(expected.of("held")) == []
+        refuse_differences(world, expected.of("held"))
         assert len(world.attempts("before")) == 1, "a step that was done has been repeated"
 
     def _watch_overlap(self, world: World) -> None:
@@ -139,9 +146,11 @@ class RunnerContract:
                 return
             time.sleep(0.05)
 
-    def test_what_an_abandoned_worker_still_does_is_not_taken(self, world: World, expected: "Expected") -> None:
+    def test_what_an_abandoned_worker_still_does_is_not_taken(
+        self, world: World, expected: "Expected", in_process: bool
+    ) -> None:
         """A worker that stands still while the driver is killed, and wakes later, changes and leaves nothing."""
-        if self.in_process():
+        if in_process:
             pytest.skip("there is no other process than the driver")
         world.tell("held_a.deaf")
         child = world.plan("held")
@@ -157,11 +166,11 @@ class RunnerContract:
         with suppress(ProcessLookupError):  # its runner has killed it
             os.kill(frozen, signal.SIGCONT)
         world.ends(again)
-        assert world.outcome().differences(expected.of("held")) == []
+        refuse_differences(world, expected.of("held"))
 
-    def test_worker_that_is_killed_is_replaced(self, world: World, expected: "Expected") -> None:
+    def test_worker_that_is_killed_is_replaced(self, world: World, expected: "Expected", in_process: bool) -> None:
         """Its step is lost, tried again, and has the same result."""
-        if self.in_process():
+        if in_process:
             pytest.skip("there is no other process than the driver")
         child = world.plan("held")
         world.wait_for_attempts(child, "held_a", "held_b")
@@ -170,12 +179,14 @@ class RunnerContract:
         world.wait_for_attempts(child, "held_a", number=2)
         world.tell("held_a.go")
         world.ends(child)
-        assert world.outcome().differences(expected.of("held")) == []
+        refuse_differences(world, expected.of("held"))
         assert len(world.attempts("held_b")) == 1
 
-    def test_step_that_always_kills_its_worker_ends_the_run(self, world: World, expected: "Expected") -> None:
+    def test_step_that_always_kills_its_worker_ends_the_run(
+        self, world: World, expected: "Expected", in_process: bool
+    ) -> None:
         """It is given up as lost after some attempts, named with what killed it, and can be continued."""
-        if self.in_process():
+        if in_process:
             pytest.skip("there is no other process than the driver")
         world.tell("deadly.die")
         world.ends(world.plan("deadly", "retries_lost=1"), code=1)
@@ -183,12 +194,12 @@ class RunnerContract:
         assert "deadly" in world.said()
         world.untell("deadly.die")
         world.ends(world.start("continue", "latest"))
-        assert world.outcome().differences(expected.of("deadly")) == []
+        refuse_differences(world, expected.of("deadly"))
 
-    def test_signal_ends_the_run_in_order(self, world: World, expected: "Expected") -> None:
+    def test_signal_ends_the_run_in_order(self, world: World, expected: "Expected", in_process: bool) -> None:
         """SIGTERM ends it with exit code 143, everything stopped and written down, and it can be continued."""
         child = world.plan("held")
-        world.wait_for_attempts(child, "held_a", *([] if self.in_process() else ["held_b"]))
+        world.wait_for_attempts(child, "held_a", *([] if in_process else ["held_b"]))
         child.terminate()
         world.ends(child, code=143)
         assert not self.left_after(world)
@@ -196,13 +207,13 @@ class RunnerContract:
         world.tell("held_a.go")
         world.tell("held_b.go")
         world.ends(world.start("continue", "latest"))
-        assert world.outcome().differences(expected.of("held")) == []
+        refuse_differences(world, expected.of("held"))
         assert len(world.attempts("before")) == 1
 
     def test_models_are_equal_bit_for_bit(self, world: World, expected: "Expected") -> None:
         """A training in two folds has the weights, metrics and predictions that it has with serial."""
         world.ends(world.start(*self.training, *self.overrides))
-        assert world.outcome().differences(expected.trained(self.training)) == []
+        refuse_differences(world, expected.trained(self.training))
 
     def test_training_that_was_interrupted_goes_on_to_the_same_bits(self, world: World, expected: "Expected") -> None:
         """SIGTERM lets every training write a checkpoint, from which it goes on."""
@@ -211,7 +222,7 @@ class RunnerContract:
         child.terminate()
         world.ends(child, code=143)
         world.ends(world.start("continue", "latest"))
-        assert world.outcome().differences(expected.trained(self.training)) == []
+        refuse_differences(world, expected.trained(self.training))
 
 
 class Expected:
@@ -251,12 +262,18 @@ class Expected:
         return self._known[key]
 
 
+def refuse_differences(world: World, expected: RunOutcome) -> None:
+    """Fail when the only run of a world is not as expected, and say what differs."""
+    differences = world.outcome().differences(expected)
+    assert not differences, "\n".join([f"{len(differences)} differences from the serial runner:", *differences])
+
+
 def _runs(note: Path) -> bool:
     """Tell whether an attempt still runs: it has not ended, and its process is there."""
     if note.with_name(f"{note.name}.end").exists():
         return False
     try:
-        os.kill(int(note.read_text().split()[1]), 0)
-    except (ProcessLookupError, IndexError):
+        stat = Path("/proc", note.read_text().split()[1], "stat").read_text()
+    except (OSError, IndexError):
         return False
-    return True
+    return stat.rpartition(")")[2].split()[0] != "Z"
