@@ -11,7 +11,7 @@ from types import FrameType
 import pytest
 
 from mml.core.scripts.exceptions import Interrupted
-from mml.core.scripts.signals import HANDLED, guarded_signals
+from mml.core.scripts.signals import HANDLED, guarded_signals, signals_held_back
 
 
 def send(signum: int) -> None:
@@ -308,3 +308,42 @@ def test_handler_that_python_did_not_install_becomes_the_default(monkeypatch: py
     assert handlers() == [signal.SIG_DFL] * 4
     for signum, handler in zip(HANDLED, before, strict=True):
         install(signum, handler)  # type: ignore[arg-type]
+
+
+def test_signal_waits_until_code_that_knows_no_guard_is_through() -> None:
+    through = False
+    with pytest.raises(Interrupted, match="SIGTERM"), guarded_signals():
+        with signals_held_back():
+            send(signal.SIGTERM)
+            through = True
+        raise AssertionError("the signal is lost")
+    assert through
+
+
+def test_holding_signals_back_repeats_none_that_was_raised_already() -> None:
+    with guarded_signals():
+        with suppress(Interrupted):
+            send(signal.SIGTERM)
+        with signals_held_back():
+            pass
+
+
+def test_holding_signals_back_without_a_guard_is_nothing() -> None:
+    with signals_held_back():
+        assert handlers() == handlers()
+
+
+def test_other_threads_hold_no_signals_back() -> None:
+    with guarded_signals() as guard:
+        with signals_held_back():
+            assert guard._depth == 1
+        depths: list[int] = []
+
+        def work() -> None:
+            with signals_held_back():
+                depths.append(guard._depth)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert depths == [0]

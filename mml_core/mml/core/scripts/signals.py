@@ -119,6 +119,17 @@ def guarded_signals() -> Iterator[SignalGuard]:
             signal.signal(signum, signal.SIG_DFL if handler is None else handler)
 
 
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Let a signal wait until the block ends, whichever guard is installed; without one, or after one, do nothing."""
+    guard = _outer_guard() if threading.current_thread() is threading.main_thread() else None
+    if guard is None or guard.seen is not None:
+        yield
+        return
+    with guard.deferred():
+        yield
+
+
 def _outer_guard() -> SignalGuard | None:
     """Return the guard that this process has installed already."""
     installed = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)

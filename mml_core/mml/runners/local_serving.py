@@ -1,0 +1,110 @@
+"""The work of a worker process: it makes its worker, then does attempts until the driver has no more."""
+
+import pickle
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+import msgspec
+
+from mml.core.scripts.exceptions import Interrupted
+from mml.core.scripts.signals import SignalGuard, guarded_signals
+from mml.runners.base import Report, Work, Worker, WorkerSetup
+from mml.runners.hosting import see_modules
+from mml.runners.local_frames import read_frame, send_frame
+from mml.runners.transport import decode_work, encode, failed_report
+
+READY = b""  # the first message of a worker that can do work
+_FAULTS = (Exception, SystemExit, KeyboardInterrupt, Interrupted)
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """What a worker process has to know to begin.
+
+    Attributes:
+        setup: of the run.
+        maker: what makes the worker, pickled by its name.
+        name: of the worker.
+    """
+
+    setup: WorkerSetup
+    maker: bytes
+    name: str
+
+    def worker(self) -> Worker:
+        """Make the worker; whatever the driver has imported can be imported now."""
+        see_modules(self.setup)
+        maker: Callable[[WorkerSetup, str], Worker] = pickle.loads(self.maker)
+        return maker(self.setup, self.name)
+
+
+def serve(channel: socket.socket) -> int:
+    """Do what the driver sends until it sends no more, and return the exit code."""
+    with suppress(OSError, Interrupted), guarded_signals() as guard:
+        return _Session(channel, guard).run()
+    return 1  # the driver is gone, or a signal came between two attempts
+
+
+class _Session:
+    """Talks with the driver, one message after the other; a signal never tears one.
+
+    Args:
+        channel: to the driver.
+        guard: holds signals back; once one came, every attempt ends with it.
+    """
+
+    def __init__(self, channel: socket.socket, guard: SignalGuard) -> None:
+        self._channel = channel
+        self._guard = guard
+        self._name = ""
+
+    def run(self) -> int:
+        """Return the exit code."""
+        if (data := self._receive()) is None:
+            return 0
+        hello = msgspec.msgpack.decode(data, type=Hello)
+        self._name = hello.name
+        try:
+            worker = hello.worker()
+        except _FAULTS as error:
+            return self._refuse(error)
+        self._send(READY)
+        try:
+            while (data := self._receive()) is not None:
+                work = decode_work(data)
+                self._answer(work, self._attempt(worker, work))
+        finally:
+            with suppress(Interrupted):
+                worker.close()
+        return 0
+
+    def _refuse(self, error: BaseException) -> int:
+        """Say of the attempt that waits why no worker could be made for it."""
+        if (data := self._receive()) is not None:
+            work, misfit = decode_work(data), not isinstance(error, Interrupted)
+            self._answer(work, failed_report(work, error, self._name, misfit=misfit))
+        return 1
+
+    def _attempt(self, worker: Worker, work: Work) -> Report:
+        try:
+            self._guard.check()
+            return worker.execute(work)
+        except _FAULTS as error:
+            return failed_report(work, error, self._name)
+
+    def _answer(self, work: Work, report: Report) -> None:
+        try:
+            data = encode(report)
+        except Exception as error:  # noqa: BLE001 - what a step returned can't be sent, for whatever reason
+            data = encode(failed_report(work, error, self._name))
+        self._send(data)
+
+    def _receive(self) -> bytes | None:
+        data = None
+        with suppress(Interrupted), self._guard.deferred():
+            data = read_frame(self._channel)
+        return data
+
+    def _send(self, data: bytes) -> None:
+        with suppress(Interrupted), self._guard.deferred():
+            send_frame(self._channel, data)
