@@ -84,7 +84,7 @@ class MMLFileManager(metaclass=Singleton):
         self._reuse = reuse.parse_reuse(reuse_cfg or {}, self._templates)
         self.kinds_to_remove = cleanup.wanted_kinds(remove_cfg or {}, self._templates)
         reuse.check_projects(self._reuse, self.results_root)
-        self.global_reusables = self._find_global_reusables()
+        self.global_reusables = reuse.find_global(self._reuse, self._templates, self.results_root)
 
     @classmethod
     def add_assignment_path(
@@ -303,17 +303,6 @@ class MMLFileManager(metaclass=Singleton):
             fix = "Declare it with add_assignment_path."
             raise UnknownNameError(key, kind="path key", known=self._templates, fix=fix)
         return self._templates[key]
-
-    def _find_global_reusables(self) -> dict[str, Path]:
-        found = {}
-        for key, sources in self._reuse.items():
-            if not reuse.is_global(self._templates[key]):
-                continue
-            files = reuse.find_by_project(self._templates[key], sources, self.results_root)
-            if not files:
-                raise reuse.missing_error(key, sources, None)
-            found[key] = files[0][-1]
-        return found
 
 
 def _lies_below(path: Path, *folders: Path) -> bool:

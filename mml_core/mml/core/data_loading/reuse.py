@@ -89,6 +89,25 @@ def find_by_project(
     return [files for files in found if files]
 
 
+def find_global(
+    requests: Mapping[str, list[ReuseSource]], templates: Mapping[str, PathTemplate], results_root: Path
+) -> dict[str, Path]:
+    """Return key -> file, for the requests of kinds of which a project has one file.
+
+    Raises:
+        ReuseError: a request finds nothing.
+    """
+    found = {}
+    for key, sources in requests.items():
+        if not is_global(templates[key]):
+            continue
+        files = find_by_project(templates[key], sources, results_root)
+        if not files:
+            raise missing_error(key, sources, None)
+        found[key] = files[0][-1]
+    return found
+
+
 def missing_error(key: str, sources: list[ReuseSource], task: str | None) -> ReuseError:
     """Return the error for a request that finds nothing at all."""
     listed = ", ".join(str(source) for source in sources)
