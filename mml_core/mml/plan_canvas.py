@@ -66,6 +66,7 @@ class _Bundle(NamedTuple):
 
 
 _Lanes = dict[_Bundle, int | None]
+_Cell = dict[_Bundle, int]  # bundle -> in which directions its line goes from there
 
 
 def _channels(layout: Layout) -> list[list[_Bundle]]:
@@ -118,8 +119,7 @@ class _Drawing:
     def __init__(self, layout: Layout, labels: Sequence[str], widths: Sequence[int]) -> None:
         self._layout, self._widths = layout, widths
         self._starts = [0]
-        # Row -> place in it -> bundle -> in which directions its line goes from there.
-        self._cells: list[dict[int, dict[_Bundle | None, int]]] = [{} for _ in range(int(layout.rows))]
+        self._cells: list[dict[int, _Cell]] = [{} for _ in range(int(layout.rows))]
         self._labels: list[dict[int, str]] = [{} for _ in self._cells]
         self._by_column: list[dict[int, str]] = [{} for _ in widths]
         for label, place in zip(labels, layout.boxes, strict=True):
@@ -149,7 +149,7 @@ class _Drawing:
         for column, labels in enumerate(self._by_column):
             for row, label in labels.items():
                 self._labels[row][self._starts[column]] = label
-        return [_line(labels, cells) for labels, cells in zip(self._labels, self._cells, strict=True)]
+        return [_line(row, self._labels[row], cells) for row, cells in enumerate(self._cells)]
 
     def _level(self, bundle: _Bundle, row: int, begin: int, end: int, *, turns: bool) -> None:
         for x in range(begin, end if turns else end + 1):
@@ -166,20 +166,28 @@ class _Drawing:
         cell[bundle] = cell.get(bundle, 0) | directions
 
 
-def _line(labels: dict[int, str], cells: dict[int, dict[_Bundle | None, int]]) -> str:
+def _line(row: int, labels: dict[int, str], cells: dict[int, _Cell]) -> str:
     parts, x = [], 0
     for place in sorted({*labels, *cells}):
-        text = labels.get(place) or _sign(list(cells[place].values()))
+        text = labels.get(place) or _sign(row, cells[place])
         parts.append(" " * (place - x) + text)
         x = place + cell_width(text)
     return "".join(parts)
 
 
-def _sign(directions: Sequence[int]) -> str:
-    """Return the sign of a cell; where an upright line of one bundle crosses a level one of another, it lies above."""
-    if _UPRIGHT in directions and sum(bool(way & _UPRIGHT) for way in directions) == 1:
-        return _SIGNS[_UPRIGHT]
+def _sign(row: int, cell: _Cell) -> str:
+    """Return the sign of a cell.
+
+    Where an upright line crosses a level one of another bundle, it lies above; where it joins one, an arrow says so:
+    a branch of lines could be read both ways.
+    """
+    upright = [(bundle, way) for bundle, way in cell.items() if way & _UPRIGHT]
+    if len(cell) > 1 and len(upright) == 1:
+        bundle, way = upright[0]
+        if way == _UPRIGHT:
+            return _SIGNS[way]
+        return "▾" if min(bundle.sources) < row else "▴"
     together = 0
-    for way in directions:
+    for way in cell.values():
         together |= way
     return _SIGNS[together]

@@ -2,7 +2,7 @@
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from mml.plan_record import PlannedStep
@@ -114,33 +114,29 @@ class _Graph:
     def merged(self, parts: Sequence[Sequence[int]], *, chained: bool = False) -> "_Graph":
         """Return the graph in which the groups of each part are one; a part lies behind all parts that it needs."""
         part_of = {number: place for place, part in enumerate(parts) for number in part}
-        groups = [sorted((step for number in part for step in self.groups[number]), key=_position) for part in parts]
-        needs = [
-            {part_of[n] for number in part for n in self.needs[number]} - {place} for place, part in enumerate(parts)
-        ]
-        linked = [chained and len(part) > 1 or all(self.chained[number] for number in part) for part in parts]
-        order = sorted(range(len(parts)), key=_topological(needs).__getitem__)
+        needs = [self._needs_of(part, part_of) for part in parts]
+        depths = _depths(needs)
+        order = sorted(range(len(parts)), key=lambda place: (depths[place], place))
         new = {place: number for number, place in enumerate(order)}
         return _Graph(
-            [groups[place] for place in order],
-            [[new[needed] for needed in needs[place]] for place in order],
-            [linked[place] for place in order],
+            [self._steps_of(parts[place]) for place in order],
+            [{new[needed] for needed in needs[place]} for place in order],
+            [self._is_chained(parts[place], chained) for place in order],
         )
 
-    def depths(self) -> list[int]:
-        """Return how many groups lie one behind the other before each."""
-        depths: list[int] = []
-        for needed in self.needs:
-            depths.append(max((depths[earlier] + 1 for earlier in needed), default=0))
-        return depths
+    def _needs_of(self, part: Sequence[int], part_of: Mapping[int, int]) -> set[int]:
+        """Return the places of other parts that a part needs."""
+        return {part_of[needed] for number in part for needed in self.needs[number]} - {part_of[part[0]]}
+
+    def _steps_of(self, part: Sequence[int]) -> list[PlannedStep]:
+        return sorted((step for number in part for step in self.groups[number]), key=lambda step: step.position)
+
+    def _is_chained(self, part: Sequence[int], chained: bool) -> bool:
+        return (chained and len(part) > 1) or all(self.chained[number] for number in part)
 
 
-def _position(step: PlannedStep) -> int:
-    return step.position
-
-
-def _topological(needs: Sequence[Iterable[int]]) -> list[tuple[int, int]]:
-    """Return keys that sort the parts of a graph so that each comes after what it needs."""
+def _depths(needs: Sequence[Iterable[int]]) -> list[int]:
+    """Return of each part of a graph how many lie one behind the other before it."""
     depths: dict[int, int] = {}
     stack = list(range(len(needs)))
     while stack:
@@ -149,7 +145,7 @@ def _topological(needs: Sequence[Iterable[int]]) -> list[tuple[int, int]]:
         if not missing:
             depths[stack.pop()] = max((depths[needed] + 1 for needed in needs[place]), default=0)
         stack += missing
-    return [(depths[place], place) for place in range(len(needs))]
+    return [depths[place] for place in range(len(needs))]
 
 
 def _equal_chains(graph: _Graph) -> _Graph:
@@ -180,22 +176,8 @@ def _branches(look: Callable[[PlannedStep], Hashable]) -> Callable[[_Graph], _Gr
     """Return what puts groups together whose steps look alike and whose neighbours do, all the way up and down."""
 
     def shorten(graph: _Graph) -> _Graph:
-        depths = graph.depths()
-        colours = _named(
-            [(depth, look(group[0]), len(group)) for depth, group in zip(depths, graph.groups, strict=True)]
-        )
-        for _ in range(_MOST_ROUNDS):
-            finer = _named(
-                [
-                    (colours[n], frozenset(colours[i] for i in graph.needs[n]), frozenset(colours[i] for i in users))
-                    for n, users in enumerate(graph.users)
-                ]
-            )
-            if max(finer, default=0) == max(colours, default=0):
-                break
-            colours = finer
         alike: dict[int, list[int]] = defaultdict(list)
-        for number, colour in enumerate(colours):
+        for number, colour in enumerate(_coloured(graph, look)):
             alike[colour].append(number)
         few = [[part] if len(part) > _FEW else [[number] for number in part] for part in alike.values()]
         return graph.merged([part for pieces in few for part in pieces])
@@ -203,11 +185,28 @@ def _branches(look: Callable[[PlannedStep], Hashable]) -> Callable[[_Graph], _Gr
     return shorten
 
 
+def _coloured(graph: _Graph, look: Callable[[PlannedStep], Hashable]) -> list[int]:
+    """Return a colour for each group: the same for those that look alike and have neighbours of the same colours."""
+    found = zip(_depths(graph.needs), graph.groups, strict=True)
+    colours = _named([(depth, look(group[0]), len(group)) for depth, group in found])
+    for _ in range(_MOST_ROUNDS):
+        neighbours = zip(colours, graph.needs, graph.users, strict=True)
+        finer = _named([(own, _set_of(needs, colours), _set_of(users, colours)) for own, needs, users in neighbours])
+        if max(finer, default=0) == max(colours, default=0):
+            break
+        colours = finer
+    return colours
+
+
+def _set_of(numbers: Iterable[int], colours: Sequence[int]) -> Hashable:
+    return frozenset(colours[number] for number in numbers)
+
+
 def _levels(most: int) -> Callable[[_Graph], _Graph]:
     """Return what puts all together that lies equally far behind the beginning: for graphs without any pattern."""
 
     def shorten(graph: _Graph) -> _Graph:
-        depths = graph.depths()
+        depths = _depths(graph.needs)
         width = max(1, -(-(max(depths, default=0) + 1) * 2 // most))
         parts: dict[Hashable, list[int]] = defaultdict(list)
         for number, depth in enumerate(depths):

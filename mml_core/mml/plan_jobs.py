@@ -61,17 +61,23 @@ def show_jobs(title: str, jobs: Sequence[Job], count: int) -> None:
         for number, (given, (_, _, totals)) in enumerate(zip(varied, jobs, strict=True))
     ]
     show(as_table(f"{title}: {count_text(count, 'job')}{first}", _COLUMNS, rows))
-    if not jobs:
-        return
-    scale = count / len(jobs)
-    spans = [totals.span for _, _, totals in jobs]
-    sizes = [totals.size for _, _, totals in jobs]
-    least = "at least " if any(totals.untimed for _, _, totals in jobs) else ""
-    known = [span for span in spans if span is not None]
-    took = f"{least}{seconds_text(sum(known) * scale)}" if len(known) == len(spans) else "unknown"
-    room = [size for size in sizes if size is not None]
-    disk = size_text(round(sum(room) * scale)) if len(room) == len(sizes) else "unknown"
-    show(f"All jobs, one after the other: time {took}, disk {disk}.", "")
+    if jobs:
+        show(_sums([totals for _, _, totals in jobs], count / len(jobs)), "")
+
+
+def _sums(jobs: Sequence[Totals], scale: float) -> str:
+    """Return what all jobs come to, so many times what those that were planned do."""
+    least = "at least " if any(totals.untimed for totals in jobs) else ""
+    took, disk = _sum([totals.span for totals in jobs]), _sum([totals.size for totals in jobs])
+    time = "unknown" if took is None else f"{least}{seconds_text(took * scale)}"
+    size = "unknown" if disk is None else size_text(int(disk * scale))
+    return f"All jobs, one after the other: time {time}, disk {size}."
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    """Return the sum of values, None if one of them is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 def _varied(jobs: Sequence[Sequence[str]]) -> list[list[str]]:

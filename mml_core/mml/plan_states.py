@@ -17,7 +17,7 @@ from mml.core.scripts.run_driver import recall_start
 from mml.core.scripts.run_folder import find_run_folder
 from mml.core.scripts.run_lock import LOCK_FILE, is_held, read_owner
 from mml.core.scripts.run_steps import extend_plan
-from mml.core.scripts.schedule import Step, refuse_cycles
+from mml.core.scripts.schedule import Step, check_same_plan, refuse_cycles
 from mml.plan_record import DONE, FAILED, TAKEN, TO_DO
 
 
@@ -82,6 +82,8 @@ def _continued(scheduler: AbstractBaseScheduler) -> Foreseen:
     events, _ = read_events(folder / JOURNAL_FILE)
     record = RunRecord(events)
     refuse_misfit(record, steps, folder)
+    if record.plan is not None and not record.finishing:
+        check_same_plan(record.plan[: record.base_plan], [step.record for step in steps])
     extend_plan(scheduler, (record.plan or [])[record.base_plan :])
     states = _taken_over(scheduler, events) if record.plan is not None and scheduler.cfg.get("fork") else {}
     states |= {position: _before(record, position) for position in {*record.done, *record.failed, *record.skipped}}

@@ -1,5 +1,6 @@
 """`mml plan` as text: a table of the steps, their graph, and what all of them come to."""
 
+import io
 import sys
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
@@ -66,11 +67,14 @@ def show_plan(plan: Plan, totals: Totals, *, every: bool = False) -> None:
         totals: its sums.
         every: whether all steps are listed and drawn, however many there are.
     """
-    rows = rows_of(plan, every=every)
+    rows, drawing = rows_of(plan, every=every), graph_text(plan.steps, _width(), every=every)
     folded = "" if len(rows) == len(plan.steps) else " (equal steps in one line; --all shows each)"
+    if not _shows(drawing):
+        rows, drawing = [row._replace(state=as_ascii(row.state)) for row in rows], as_ascii(drawing)
     if rows:
         show(as_table(f"{plan.title}{folded}", _COLUMNS, rows), "")
-        _draw(graph_text(plan.steps, _width(), every=every))
+        # Where the terminal is too narrow even for this, its lines are cut.
+        show(Text(drawing, no_wrap=True, overflow="ellipsis"), "")
     else:
         show(Text(plan.title, style="bold"))
     show(*(Text(line) for line in totals_lines(plan, totals)))
@@ -82,14 +86,15 @@ def _width() -> int:
     return console.width if console.is_terminal else _GRAPH_WIDTH
 
 
-def _draw(drawing: str) -> None:
-    """Print a drawing as it is: where the terminal is too narrow for it, its lines are cut."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+def _shows(drawing: str) -> bool:
+    """Tell whether stdout can show a drawing; if not, let it show what else it can't as question marks."""
     try:
-        drawing.encode(encoding)
+        drawing.encode(sys.stdout.encoding or "utf-8")
     except UnicodeError:
-        drawing = as_ascii(drawing)
-    show(Text(drawing, no_wrap=True, overflow="ellipsis"), "")
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")
+        return False
+    return True
 
 
 def rows_of(plan: Plan, *, every: bool = False) -> list[Row]:

@@ -9,7 +9,7 @@ from mml.plan_record import PlannedStep
 from mml.report.quick_table import cell_width
 
 MOST_BOXES = 48
-_ASCII = str.maketrans("│─┌┐└┘├┤┬┴┼↓→✓↷○↻×…·", "|-++++++++" + "+v>#~o@x.-")
+_ASCII = str.maketrans("│─┌┐└┘├┤┬┴┼▾▴↓→✓↷○↻×…·", "|-++++++++" + "+v^v>#~o@x.-")
 
 
 def graph_text(steps: Sequence[PlannedStep], width: int, *, every: bool = False) -> str:

@@ -73,7 +73,7 @@ def test_a_small_step_goes_ahead_of_a_large_one_that_does_not_fit() -> None:
     st.lists(st.tuples(st.integers(1, 9), st.sets(st.integers(0, 30))), max_size=25),
     st.integers(1, 5),
 )
-def test_no_schedule_is_shorter_than_work_and_longest_chain_allow(given: list[tuple[int, set[int]]], slots: int) -> None:
+def test_no_schedule_is_shorter_than_work_and_chains_allow(given: list[tuple[int, set[int]]], slots: int) -> None:
     steps = [
         planned(n, seconds=float(seconds), needs=sorted(need for need in needs if need < n))
         for n, (seconds, needs) in enumerate(given)
