@@ -122,7 +122,12 @@ class TrainScheduler(AbstractBaseScheduler):
                 # be done at the same time.
                 before: tuple[int, ...] = ()
                 for name in self.subroutines:
-                    before = (self.add_step(commands[name], task, fold, after=before),)
+                    before = (self.add_step(commands[name], task, fold, after=before, resources=self._resources()),)
+
+    def _resources(self) -> dict[str, Any] | None:
+        """Return what a step needs, as far as the config says; `auto` leaves it to where it runs."""
+        accelerator = OmegaConf.select(self.cfg, "trainer.accelerator", default="auto")
+        return {"cpu": {"gpus": 0}, "gpu": {"gpus": 1}, "cuda": {"gpus": 1}}.get(str(accelerator))
 
     def step_config(self, command: str) -> Sequence[str] | None:
         """Return the keys that a command depends on.
