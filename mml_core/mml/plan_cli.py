@@ -46,9 +46,7 @@ def run_plan(words: Sequence[str]) -> int:
     given, rest = read_words(words)
     if not rest:
         return 0
-    from mml.plan_files import check_target  # not wanted by the help
-
-    target = check_target(given.out) if given.out else None
+    target = _target(given.out)
     flags = _read_flags(rest)
     load_env()
     hydra = open_tree(flags)
@@ -65,6 +63,15 @@ def run_plan(words: Sequence[str]) -> int:
     finally:
         GlobalHydra.instance().clear()
     return 0
+
+
+def _target(text: str | None) -> Path | None:
+    """Return the file to write, None for none; loads what writes files only when it is wanted."""
+    if text is None:
+        return None
+    from mml.plan_files import check_target
+
+    return check_target(text)
 
 
 def _read_flags(words: Sequence[str]) -> argparse.Namespace:
@@ -139,12 +146,15 @@ class _Planning:
 
 def _put_out(plan: Plan, totals: Totals, given: argparse.Namespace, target: Path | None) -> None:
     """Print a plan, and write it to a file if one is named."""
-    from mml.plan_files import json_text, write_plan
-    from mml.plan_table import show_plan
-
     if given.json:
+        from mml.plan_files import json_text
+
         sys.stdout.write(json_text(plan, totals))
     else:
+        from mml.plan_table import show_plan
+
         show_plan(plan, totals, every=given.all)
     if target is not None:
+        from mml.plan_files import write_plan
+
         write_plan(target, plan, totals, every=given.all)

@@ -11,7 +11,6 @@ from mml.core.scripts.utils import atomic_write
 from mml.plan_fold import in_order, reduced_needs
 from mml.plan_labels import step_text, step_tip
 from mml.plan_record import DONE, FAILED, SIGNS, TAKEN, TO_DO, Plan, PlannedStep, Totals
-from mml.plan_svg import plan_svg
 from mml.plan_table import disk_warning, summary_text
 
 _FILLS = {DONE: "#dff3e4", TAKEN: "#e6ebfb", TO_DO: "#f6f8fa", FAILED: "#fdeed3"}
@@ -129,6 +128,8 @@ def _quoted(text: str) -> str:
 
 
 def _svg(plan: Plan, totals: Totals, every: bool) -> str:
+    from mml.plan_svg import plan_svg  # not wanted by other forms
+
     return plan_svg(plan, summary_text(plan, totals), every=every)
 
 

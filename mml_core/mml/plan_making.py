@@ -9,8 +9,8 @@ from mml.core.scripts.schedule import Step
 from mml.plan_estimates import Estimates, Present, tasks_of
 from mml.plan_history import History, read_history
 from mml.plan_place import RunnerPlace, free_space, refuse_unwritable
-from mml.plan_record import Plan, PlannedStep
-from mml.plan_states import State, foreseen_steps
+from mml.plan_record import Plan, PlannedStep, State
+from mml.plan_states import foreseen_steps
 from mml.report.texts import count_text, list_text
 
 

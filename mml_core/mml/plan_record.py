@@ -1,10 +1,10 @@
 """What `mml plan` knows of a plan, as plain values: every picture, table and file that it makes is told from these."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from mml.core.scripts.resources import NOTHING, Resources
-from mml.core.scripts.schedule import StepRecord
+from mml.core.scripts.schedule import Step, StepRecord
 from mml.runners.base import Room
 
 DONE, TAKEN, TO_DO, FAILED = "done", "taken over", "would run", "would run again"
@@ -70,6 +70,34 @@ class PlannedStep(NamedTuple):
     def remains(self) -> bool:
         """Whether it would be carried out."""
         return self.state in (TO_DO, FAILED)
+
+
+class State(NamedTuple):
+    """What would become of a step.
+
+    Attributes:
+        name: one of `SIGNS`.
+        reason: why, empty where nothing is to be said.
+        seconds: that it took, None for a step that is not done.
+    """
+
+    name: str = TO_DO
+    reason: str = ""
+    seconds: float | None = None
+
+
+class Foreseen(NamedTuple):
+    """The steps of a run and what would become of them.
+
+    Attributes:
+        steps: the whole plan, as far as it is known.
+        states: position -> state, of steps about which more is known than that they would run.
+        run: name of the run that would go on, empty for a new one.
+    """
+
+    steps: list[Step]
+    states: Mapping[int, State] = {}
+    run: str = ""
 
 
 class Plan(NamedTuple):

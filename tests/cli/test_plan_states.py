@@ -8,8 +8,8 @@ from omegaconf import DictConfig
 from mml.core.scripts.exceptions import ContinueError, JournalError, PlanError, RunLockedError, StepsFailedError
 from mml.core.scripts.journal import JOURNAL_FILE, RunRecord, read_events
 from mml.core.scripts.run_lock import RunLock
-from mml.plan_record import DONE, FAILED, TAKEN, TO_DO
-from mml.plan_states import State, foreseen_steps
+from mml.plan_record import DONE, FAILED, TAKEN, TO_DO, State
+from mml.plan_states import foreseen_steps
 from tests.support.toy_scheduler import Toy, only_run, runs_of, toy_config
 
 
