@@ -192,6 +192,20 @@ def test_where_a_run_goes_on_may_change_and_nothing_else_does(toy: Mml, run: Pat
         assert cfg[key] == stored[key]
 
 
+def test_run_goes_on_with_another_runner_without_the_settings_of_the_first(toy: Mml, tmp_path: Path) -> None:
+    started = ["runner=local", "runner.workers=2", "+runner.resources.work={cpus: 1}"]
+    toy("toy", "mode.trap=end1:error", *started, "proj=moved")
+    shown = toy("continue", "proj=moved", "runner=serial", "--cfg", "job")
+    assert shown.code == 0, shown.err
+    assert OmegaConf.create(shown.out).runner == {"_target_": "mml.runners.serial.SerialRunner"}
+    kept = toy("continue", "proj=moved", "runner.workers=1", "--cfg", "job")
+    assert (OmegaConf.create(kept.out).runner.workers, OmegaConf.create(kept.out).runner.resources) == (
+        1,
+        {"work": {"cpus": 1}},
+    )
+    assert toy("continue", "proj=moved", "runner=serial", "mode.trap=null").code == 2
+
+
 def test_what_code_would_say_today_does_not_count_against_the_stored_config(mml: Mml, run: Path) -> None:
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("seed: 42", "seed: 43"))

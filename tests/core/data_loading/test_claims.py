@@ -291,3 +291,38 @@ def test_claims_are_small_and_hidden(tmp_path: Path) -> None:
     path = Numbering("2026-11-20_07-30-00_train").claim_next(tmp_path / "m.txt", ignore)
     assert [entry.name for entry in os.scandir(tmp_path)] == [".claims"]
     assert (tmp_path / ".claims" / path.name).stat().st_size < 100
+
+
+# --- numbers of steps beside one another
+
+
+def test_number_behind_those_that_others_will_take_is_taken(tmp_path: Path) -> None:
+    path, numbering = tmp_path / "model.json", Numbering("mine")
+    names = [numbering.claim_next(path, lambda _: None, before).name for before in (2, 0, 1)]
+    assert names == ["model_0003.json", "model_0001.json", "model_0002.json"]
+
+
+def test_numbers_of_other_runs_come_first_and_those_of_this_run_do_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "model.json"
+    for number in (1, 4):
+        claim(tmp_path / f"model_000{number}.json", "other")
+    (tmp_path / "model_0005.json").write_text("of nobody")
+    claim(tmp_path / "model_0007.json", "mine")
+    assert Numbering("mine").claim_next(path, lambda _: None, 0).name == "model_0006.json"
+    assert Numbering("mine").claim_next(path, lambda _: None, 2).name == "model_0008.json"
+
+
+def test_number_that_is_taken_all_the_same_gives_way_to_the_next_free_one(tmp_path: Path) -> None:
+    path, numbering = tmp_path / "model.json", Numbering("mine")
+    assert numbering.claim_next(path, lambda _: None, 1).name == "model_0002.json"
+    assert numbering.claim_next(path, lambda _: None, 1).name == "model_0003.json"
+
+
+def test_numbers_that_became_free_are_found_when_looking_again(tmp_path: Path) -> None:
+    path, numbering = tmp_path / "model.json", Numbering("mine")
+    first = numbering.claim_next(path, lambda _: None)
+    assert numbering.claim_next(path, lambda _: None).name == "model_0002.json"
+    remove_claimed(tmp_path / "model_0002.json", "mine", lambda path: path.unlink(missing_ok=True))
+    numbering.look_again()
+    assert numbering.claim_next(path, lambda _: None).name == "model_0002.json"
+    assert first.name == "model_0001.json"

@@ -485,3 +485,28 @@ def test_a_journal_closes_on_a_disk_that_can_not_flush_any_more(
     journal.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(handle)
+
+
+def test_several_events_are_written_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    journal.append(Started(time=1.0, step=0))
+    assert journal.size == path.stat().st_size
+    journal.append(
+        PathAnnounced(time=2.0, path="a", key="x", step=0), Done(time=3.0, step=0, seconds=1.0, attempt="1.2")
+    )
+    assert journal.size == path.stat().st_size
+    journal.close()
+    found = read_events(path)[0]
+    assert [type(event) for event in found] == [Started, PathAnnounced, Done]
+    assert found[-1].attempt == "1.2"  # type: ignore[union-attr]
+
+
+def test_value_is_that_of_the_last_step_of_the_plan_in_whatever_order_they_are_done() -> None:
+    def done(step: int, value: Any = msgspec.UNSET) -> Done:
+        return Done(time=1.0, step=step, seconds=0.0, value=value)
+
+    assert RunRecord([done(0, "a"), done(1, "b"), done(2)]).value == "b"
+    assert RunRecord([done(2), done(1, "b"), done(0, "a")]).value == "b"
+    assert RunRecord([done(1, "b"), done(1, "again")]).value == "again"
+    assert RunRecord([done(1, None), done(0, "a")]).value is None

@@ -15,6 +15,7 @@ from mml.core.scripts.exceptions import (
     TaskDataError,
     TaskDescriptionError,
     UnknownNameError,
+    WorkerLostError,
 )
 from mml.core.scripts.run_policy import LONGEST_PAUSE, RunPolicy, fails_a_step, read_policy
 
@@ -107,3 +108,17 @@ def test_what_would_fail_alike_is_not_tried_again(error: BaseException, again: b
 )
 def test_being_asked_to_stop_is_no_failure_of_a_step(error: BaseException, fails: bool) -> None:
     assert fails_a_step(error) is fails
+
+
+def test_step_whose_worker_died_is_tried_again_where_failures_are_not() -> None:
+    lost = WorkerLostError("killed")
+    assert [policy().tries_again(lost, attempt) for attempt in (1, 2, 3)] == [True, True, False]
+    assert policy(retries_lost=0).tries_again(lost, 1) is False
+    assert policy(retries=5, retries_lost=1).retries_after(lost) == 5
+    assert policy(retries=5).retries_after(OSError()) == 5
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, True, "2", None])
+def test_number_of_retries_of_lost_steps_is_a_whole_number(value: Any) -> None:
+    with pytest.raises(MMLMisconfigurationException, match=f"retries_lost={value} can't be done"):
+        policy(retries_lost=value)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from mml.core.data_loading.file_manager import MMLFileManager
-from mml.core.data_loading.task_struct import StructChange
+from mml.core.data_loading.task_struct import StructChange, StructState
 from mml.core.scripts.exceptions import JournalError, MMLError, ReuseError, UnknownNameError
 from mml.core.scripts.journal import Done, Planned, read_events
 from mml.core.scripts.model_storage import ModelStorage
@@ -395,3 +395,49 @@ def test_what_reuse_found_in_a_step_that_failed_is_recorded_with_the_next(fm: MM
     tracker.begin_step()
     tracker.get("a")
     assert list(tracker.end_step()["a"].paths) == ["toy"]
+
+
+# --- what each step sees
+
+
+def seen(**paths: str) -> StructState:
+    return StructState(paths, [])
+
+
+def test_each_step_sees_what_the_viewer_says_and_changes_are_relative_to_that(
+    tracker: StructTracker, results: Path
+) -> None:
+    views = {"a": seen(x="default/1.txt")}
+    held = tracker.get("a")
+    tracker.watch(views.get)
+    tracker.begin_step()
+    assert held.paths == {"x": results / "default/1.txt"}
+    held.paths["y"] = results / "default/2.txt"
+    assert tracker.end_step() == {"a": StructChange(paths={"y": "default/2.txt"})}
+    views.clear()
+    tracker.begin_step()
+    assert tracker.get("a") is held
+    assert held.paths == {}
+    assert tracker.end_step() == {}
+
+
+def test_struct_that_is_loaded_in_a_step_is_shown_there(tracker: StructTracker, results: Path) -> None:
+    tracker.watch({"b": seen(x="default/1.txt")}.get)
+    tracker.begin_step()
+    assert tracker.get("b").paths == {"x": results / "default/1.txt"}
+    tracker.get("b").paths.clear()
+    tracker.abandon_step()
+    assert tracker.get("b").paths == {"x": results / "default/1.txt"}
+
+
+def test_afterwards_all_is_shown(tracker: StructTracker, results: Path) -> None:
+    struct, other = tracker.get("a"), tracker.get("b")
+    tracker.watch({"a": seen(x="default/1.txt")}.get)
+    tracker.begin_step()
+    tracker.end_step()
+    tracker.watch(None)
+    tracker.show({"a": seen(z="default/9.txt")}.get)
+    assert struct.paths == {"z": results / "default/9.txt"}
+    assert other.paths == {}
+    tracker.begin_step()
+    assert struct.paths == {"z": results / "default/9.txt"}

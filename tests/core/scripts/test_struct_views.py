@@ -42,7 +42,7 @@ def test_struct_that_nothing_is_known_of_has_no_view() -> None:
     views = StructViews({})
     assert views.view("t", [(0, 9)]) is None
     add(views, 0, [], StructState({"a": "1"}, []))
-    assert views.view("t", []) is None
+    assert views.view("t", []) == nothing()
     assert views.view("u", [(0, 9)]) is None
 
 

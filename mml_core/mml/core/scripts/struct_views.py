@@ -69,7 +69,7 @@ class StructViews:
         return self._states.get(task)
 
     def view(self, task: str, visible: Ranges) -> StructState | None:
-        """Return the state of a struct as a step sees it; None when nothing of it is recorded.
+        """Return the state of a struct as a step sees it; None when nothing of it is recorded by anyone.
 
         Args:
             task: its name.
@@ -86,7 +86,7 @@ class StructViews:
         except CannotTransferError:
             # It builds on a step that the plan says it does not need, which was possible where one came after another.
             return self._states.get(task)
-        return state if seen or task in self._initial else None
+        return state
 
     def journaled(self, task: str, step: int, visible: Ranges, change: Any) -> dict[str, Any] | None:
         """Return a change, relative to what its step saw, as one relative to all that is recorded up to now.
