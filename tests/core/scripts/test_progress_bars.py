@@ -177,6 +177,18 @@ def test_where_columns_keep_their_places_free_text_gives_way_before_the_bars() -
     assert all(text in line for text in ROW.texts[:5])
 
 
+@pytest.mark.parametrize(
+    ("width", "free"),
+    [(120, "on w1  val 0.9  loss 0.3"), (97, "on w1  val 0.9"), (90, "on w1  val 0.9"), (66, "on w1")],
+)
+def test_free_text_beside_steady_columns_ends_with_a_whole_part(width: int, free: str) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    texts = ("  step 3 train_fold('digits', 0)", "epoch 3/10", "1 image/s", "0:12", "0:31", "on w1  val 0.9  loss 0.3")
+    console.print(draw([Row(texts, 3, 10)], width, Columns()))
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().split("0:31 ")[1].strip() == free
+
+
 @pytest.mark.parametrize(("width", "rate", "left"), [(90, True, True), (60, False, True), (46, False, False)])
 def test_where_there_is_no_room_numbers_are_left_out_as_a_whole(width: int, rate: bool, left: bool) -> None:
     console = Console(file=io.StringIO(), width=width)

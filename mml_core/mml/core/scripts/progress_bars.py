@@ -25,7 +25,7 @@ LEAST_TEXT = 16  # characters of a description that a narrow terminal leaves
 MARGIN = 3  # characters at the right that stay free: there the terminal shows ^C, and must not begin a line for it
 _DESCRIPTION, _RATE, _LEFT, _FREE_TEXT, _BAR = 0, 2, 4, 5, 6
 _GONE = -1  # size of a column that is left out as a whole when it has to give way: half a number would be a lie
-_WORKER_TEXT = 24  # characters of free text that hold the name of a worker
+_WORKER_TEXT = 20  # characters of free text that hold the name of a worker
 # Which columns give way, one after the other, and down to which size.
 _GIVE_WAY = ((_BAR, NARROW_BAR), (_FREE_TEXT, 0), (_DESCRIPTION, LEAST_TEXT))
 _GIVE_WAY_STEADILY = (
@@ -102,10 +102,19 @@ def _table(rows: Sequence[Row], sizes: Sequence[int], *, steady: bool = False) -
         justify: JustifyMethod = "right" if 2 <= column <= 5 else "left"
         table.add_column(no_wrap=True, justify=justify, min_width=room if steady else None)
     for row in rows:
-        cells = [_cell(text, style, room) for text, style, room in zip(row.texts, STYLES, widths, strict=True)]
+        texts = (*row.texts[:5], _whole_parts(row.texts[5], widths[5])) if steady else row.texts
+        cells = [_cell(text, style, room) for text, style, room in zip(texts, STYLES, widths, strict=True)]
         shown = ProgressBar(total=row.total, completed=row.completed, width=bar) if row.bar else ""
         table.add_row(cells[0], shown, *cells[1:])
     return table
+
+
+def _whole_parts(text: str, room: int) -> str:
+    """Return as many of the parts of a free text, between which are two spaces, as there is room for, but the first."""
+    if len(text) <= room:
+        return text
+    end = text.rfind("  ", 0, room + 2)
+    return text[:end] if end > 0 else text
 
 
 def _cell(text: str, style: str, room: int) -> Text:
