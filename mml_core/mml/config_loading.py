@@ -98,6 +98,7 @@ class MMLConfigLoader(ConfigLoaderImpl):
     def _compose_config_from_defaults_list(self, *args: Any, **kwargs: Any) -> DictConfig:
         cfg = super()._compose_config_from_defaults_list(*args, **kwargs)
         add_declared_keys(cfg)
+        open_tables(cfg)
         return cfg
 
 
@@ -194,6 +195,15 @@ def add_declared_keys(cfg: DictConfig) -> None:
             reuse.setdefault(key, None)
         if not template.temporary and "clean_up" in reuse:
             reuse.clean_up.setdefault(key, False)
+
+
+def open_tables(cfg: DictConfig) -> None:
+    """Let tables of a runner that are empty by default, such as `runner.resources`, take any key, in place."""
+    runner = cfg.get("runner")
+    for key in runner if OmegaConf.is_dict(runner) else ():
+        table = runner._get_node(key)
+        if OmegaConf.is_dict(table) and len(table) == 0:
+            OmegaConf.set_struct(table, False)
 
 
 def quote_signs(override: str) -> str:

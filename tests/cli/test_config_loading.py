@@ -1,8 +1,10 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
+from hydra.errors import ConfigCompositionException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -101,6 +103,21 @@ def test_configs_without_reuse_or_folders_stay_as_they_are() -> None:
     bare = OmegaConf.create({"reuse": {}})
     add_declared_keys(bare)
     assert "clean_up" not in bare.reuse
+
+
+@pytest.mark.parametrize(
+    ("override", "resources"),
+    [
+        ("runner.resources={train_fold:{gpus:1}}", {"train_fold": {"gpus": 1}}),
+        ("runner.resources.train_fold.cpus=2", {"train_fold": {"cpus": 2}}),
+        ("runner.cpus=2", {}),
+    ],
+)
+def test_tables_of_a_runner_take_any_key(override: str, resources: dict[str, Any]) -> None:
+    cfg = compose(["mode=info", "runner=local", override])
+    assert OmegaConf.to_container(cfg.runner.resources) == resources
+    with pytest.raises(ConfigCompositionException):
+        compose(["mode=info", "runner=local", "runner.wokers=2"])
 
 
 def test_folders_of_plugins_come_after_the_tree_and_before_hydras_schemas(

@@ -105,6 +105,15 @@ class ContractScheduler(AbstractBaseScheduler):
         deadly = self.add_step(self.die, "deadly", after=())
         self.add_step(self.join, "after_deadly", ["deadly"], after=[deadly])
 
+    def plan_odd(self) -> None:
+        """Plan steps whose value, error or further steps can't be sent to another process, and one that can."""
+        for command in (self.odd_value, self.odd_error, self.odd_growth, self.make):
+            self.add_step(command, f"odd_{command.__name__}", after=())
+
+    def plan_unsendable(self) -> None:
+        """Plan a step whose param is no JSON, which is refused."""
+        self.add_step(self.make, object)
+
     PLANS: ClassVar[dict[str, Callable[["ContractScheduler"], None]]] = {
         "everything": plan_everything,
         "folds": plan_folds,
@@ -116,6 +125,8 @@ class ContractScheduler(AbstractBaseScheduler):
         "flaky": plan_flaky,
         "held": plan_held,
         "deadly": plan_deadly,
+        "odd": plan_odd,
+        "unsendable": plan_unsendable,
     }
 
     def _folds(self) -> int:
@@ -208,6 +219,26 @@ class ContractScheduler(AbstractBaseScheduler):
         if self._told(name, "die"):
             os.kill(os.getpid(), signal.SIGKILL)
         half.write_text(f"{name} {random.random()}")
+
+    def odd_value(self, name: str) -> None:
+        """Set a return value that is no JSON."""
+        self._begin(name)
+        self.return_value = {"model": object}
+
+    def odd_error(self, name: str) -> None:
+        """Raise an error that can't be pickled."""
+        self._begin(name)
+
+        class OddError(Exception):
+            """Is found nowhere by its name."""
+
+        msg = f"{name} is odd"
+        raise OddError(msg)
+
+    def odd_growth(self, name: str) -> None:
+        """Add a step whose param is no JSON."""
+        self._begin(name)
+        self.add_step(self.make, object, after=())
 
     def before_finishing_hook(self) -> None:
         """Write a summary of what all steps attached."""

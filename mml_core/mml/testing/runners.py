@@ -101,6 +101,12 @@ class RunnerContract:
         often = {path.name.rpartition(".")[0] for path in world.trace.iterdir() if path.name.endswith(".2")}
         assert often == ({"flaky"} if plan == "flaky" else set()), "steps that were begun twice"
 
+    def test_what_can_not_be_sent_fails_its_step_as_with_serial(self, world: World, expected: "Expected") -> None:
+        """A value, an error or an added step that no other process could read is named, and other steps go on."""
+        world.ends(world.plan("odd", "on_error=continue"), code=1)
+        assert "odd_odd_error is odd" in world.said()
+        refuse_differences(world, expected.of("odd", "on_error=continue"))
+
     def test_values_of_independent_steps_are_those_of_serial(self, world: World, expected: "Expected") -> None:
         """Whoever is done last, the value of the last step in the plan stays."""
         world.ends(world.plan("values"))
