@@ -9,9 +9,14 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mml.core.scripts.run_files import LOCK_FILE, WORKERS_FOLDER
 from mml.testing.driving import World
+
+if TYPE_CHECKING:
+    from tests.support.ray_cluster import RayCluster
+    from tests.support.slurm_machine import Machine
 
 # Strikes a victim: `(world, driver, draw)`; False while there is none.
 Blow = Callable[[World, "subprocess.Popen[bytes]", random.Random], bool]
@@ -46,7 +51,7 @@ class Engine:
     def left_running(self, world: World) -> dict[int, str]:
         """Return what still runs of a run that is over, some seconds later."""
         end = time.monotonic() + _PATIENCE
-        while (left := world.left_running()) and time.monotonic() < end:
+        while (left := world.left_running() | dict.fromkeys(workers_of(world), "a worker")) and time.monotonic() < end:
             time.sleep(0.1)
         return left
 
@@ -58,7 +63,7 @@ class SerialEngine(Engine):
     """Runs steps in the driver."""
 
     name = "serial"
-    overrides = ("runner=serial",)
+    overrides: tuple[str, ...] = ("runner=serial",)
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -66,27 +71,49 @@ class SerialEngine(Engine):
 
 
 class RayEngine(Engine):
-    """Runs steps on a Ray of two nodes, which are processes on the loopback."""
+    """Runs steps on a Ray of two machines, which are processes on the loopback."""
 
     name = "ray"
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self._open, self._down = ExitStack(), False
         self.victims |= {"a Ray node": self._kill_node}
 
     def open(self) -> None:
-        """Start both nodes."""
-        raise NotImplementedError
+        """Start both machines."""
+        from tests.support.ray_cluster import QUIET, started
 
-    def _kill_node(self, world: World, driver: "subprocess.Popen[bytes]", draw: random.Random) -> bool:
-        raise NotImplementedError
+        os.environ |= QUIET
+        self._cluster: RayCluster = self._open.enter_context(started())
+        self._cluster.add("head")
+        self._cluster.add("far")
+        self.overrides = ("runner=ray", f"runner.address={self._cluster.address}")
+
+    def mend(self) -> None:
+        """Start the second machine again."""
+        if self._down:
+            self._cluster.end("far")
+            self._cluster.add("far")
+        self._down = False
+
+    def close(self) -> None:
+        """End both machines."""
+        self._open.close()
+
+    def _kill_node(self, world: World, _driver: "subprocess.Popen[bytes]", _draw: random.Random) -> bool:
+        if not workers_of(world):
+            return False
+        self._cluster.kill("far")
+        self._down = True
+        return True
 
 
 class SlurmEngine(Engine):
     """Runs steps as jobs of a Slurm on this machine."""
 
     name = "slurm"
-    overrides = ("runner=slurm", "runner.cpus=1", "runner.memory=1GB")
+    overrides: tuple[str, ...] = ("runner=slurm", "runner.cpus=1", "runner.memory=1GB")
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -95,7 +122,7 @@ class SlurmEngine(Engine):
 
     def open(self) -> None:
         """Start all daemons."""
-        from tests.support.slurm_machine import Machine, slurm_machine
+        from tests.support.slurm_machine import slurm_machine
 
         self.machine: Machine = self._open.enter_context(slurm_machine(Path(tempfile.gettempdir())))
         os.environ |= self.machine.env
@@ -127,7 +154,7 @@ class SlurmEngine(Engine):
         return True
 
 
-ENGINES: list[Callable[[Path], Engine]] = [Engine]
+ENGINES: list[Callable[[Path], Engine]] = [Engine, RayEngine, SlurmEngine]
 
 
 def kill_driver(_world: World, driver: "subprocess.Popen[bytes]", _draw: random.Random) -> bool:
