@@ -175,6 +175,20 @@ def draw_runs(folder: Path) -> None:
         draw(run_in_terminal(["runs"], folder)[1], "mml runs", "runs")
 
 
+def draw_plan(folder: Path) -> None:
+    """Draw what a fork of a training of five folds would take over and do: in the terminal, and as `--out` does."""
+    before = os.environ["MML_RESULTS_PATH"]
+    os.environ["MML_RESULTS_PATH"] = str(folder / "study")
+    words = ["plan", "continue", "latest", "--fork", "mode.predict=[test]", "runner=local"]
+    try:
+        run_in_terminal(["create", "task=digits"], folder)
+        run_in_terminal(["train", "task=digits", "mode.cv=true", "trainer.max_epochs=5"], folder)
+        draw(run_in_terminal(words, folder, lines=120)[1], f"mml {' '.join(words)}", "plan")
+        run_in_terminal([*words, "--out", str(STATIC / "plan_graph.svg")], folder)
+    finally:
+        os.environ["MML_RESULTS_PATH"] = before
+
+
 def main() -> None:
     """Draw all pictures."""
     STATIC.mkdir(exist_ok=True)
@@ -190,6 +204,7 @@ def main() -> None:
             draw(run_in_terminal(words, folder, lines=120)[1], " ".join(["mml", *words]), name)
         draw_doctor(folder)
         draw_runs(folder)
+        draw_plan(folder)
     finally:
         shutil.rmtree(folder)
 
