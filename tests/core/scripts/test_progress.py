@@ -1,8 +1,13 @@
 import io
+import os
+import pty
 import subprocess
 import sys
 import threading
+from contextlib import suppress
+from pathlib import Path
 
+import pyte
 import pytest
 from rich.console import Console
 
@@ -146,3 +151,63 @@ def test_nested_bars_know_their_depth() -> None:
 def test_importing_the_module_imports_neither_rich_nor_torch() -> None:
     code = "import sys, mml.core.scripts.progress; print([m for m in ('rich', 'torch') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+WORKERS = """
+import sys, time
+from pathlib import Path
+from mml.core.scripts import progress_bars
+from mml.core.scripts.progress import RunProgress
+from mml.core.scripts.progress_state import Live, LiveBar, encode_live
+from mml.core.scripts.run_watch import WorkerWatch
+
+progress_bars.SHOW_AFTER_SECONDS, progress_bars.REFRESH_SECONDS = 0, 0.004
+run = Path(sys.argv[1])
+workers = [run / "workers" / f"w{number}" for number in (1, 2)]
+for worker in workers:
+    worker.mkdir(parents=True)
+with RunProgress() as progress:
+    progress.start_steps(40)
+    watch = WorkerWatch(run, progress)
+    for number in range(1, 41):
+        worker, name = workers[number % 2], f"train({number})"
+        progress.begin_attempt(number, name)
+        bars = [LiveBar("epoch", 1, 5), LiveBar("train", number, 50, info="x" * number)][: number % 3]
+        live = Live(time.time(), 1, number, 40, name, bars=bars, elapsed=1.0)
+        (worker / "live.json").write_bytes(encode_live(live))
+        with (worker / "exp.log").open("a") as file:
+            file.write(f"2026-11-20 13:05:06,789 WARNING  lab: line {number} {'y' * (number * 5)} end {number}.\\n")
+        watch._due = 0.0
+        watch.look()
+        time.sleep(0.01)
+        if number > 2:
+            progress.end_attempt(number - 2, done=True)
+    progress.end_attempt(39, done=True)
+    progress.end_attempt(40, done=True)
+    watch.close()
+print("the end")
+"""
+
+
+def test_log_lines_and_the_bars_of_many_steps_leave_one_another_whole(tmp_path: Path) -> None:
+    script = tmp_path / "workers.py"
+    script.write_text(WORKERS)
+    screen = pyte.HistoryScreen(100, 24, history=5000, ratio=1)
+    stream = pyte.ByteStream(screen)
+    main, child = pty.openpty()
+    env = {**os.environ, "COLUMNS": "100", "LINES": "24", "TERM": "xterm-256color"}
+    command = [sys.executable, str(script), str(tmp_path / "run")]
+    with subprocess.Popen(command, stdin=child, stdout=child, stderr=child, env=env):
+        os.close(child)
+        with suppress(OSError):  # Linux says so when the last program has left the terminal
+            while data := os.read(main, 65536):
+                stream.feed(data)
+        os.close(main)
+    scrolled = ["".join(line[column].data for column in range(100)) for line in screen.history.top]
+    lines = [line.rstrip() for line in (*scrolled, *screen.display)]
+    text = "".join("".join(lines).split())  # long lines are wrapped
+    for number in range(1, 41):
+        assert text.count(f"line{number}{'y' * (number * 5)}end{number}.") == 1
+    assert sum("all steps done" in line for line in lines) == 1
+    assert sum(line.strip().startswith(("step ", "train ", "1 step", "2 steps")) for line in lines) == 0
+    assert [line for line in lines if line][-1] == "the end"

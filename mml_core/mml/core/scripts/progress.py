@@ -36,9 +36,10 @@ class RunProgress:
     def console(self) -> "Console":
         """The console that the view, and everything else people shall read meanwhile, goes through."""
         if self._console is None:
-            from rich.console import Console  # costs 25 ms, which a run without progress need not pay
+            # Rich costs 25 ms, which a run without progress need not pay.
+            from mml.core.scripts.progress_console import ProgressConsole
 
-            self._console = Console(stderr=True)
+            self._console = ProgressConsole(stderr=True)
         return self._console
 
     @property

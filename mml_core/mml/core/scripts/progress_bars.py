@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mml.core.scripts.progress_attempts import Attempt, Attempts, states
+from mml.core.scripts.progress_console import ProgressConsole
 from mml.core.scripts.progress_rows import Row as Row
 from mml.core.scripts.progress_rows import RunningRows, head_text
 from mml.core.scripts.progress_views import ProgressTask, StepCount, View, clock
@@ -138,7 +139,7 @@ class LiveView(View):
         self._console, self._steps, self._attempts = console, steps, Attempts() if attempts is None else attempts
         self._running, self._columns = RunningRows(), Columns()
         self._tasks: list[ProgressTask] = []
-        self._lock = threading.RLock()
+        self._lock = _lock_of(console)
         self._over = threading.Event()
         self._ticker: threading.Thread | None = None
         self._live: Live | None = None
@@ -172,7 +173,8 @@ class LiveView(View):
                 self._ticker.join()
         finally:
             if self._live is not None:
-                self._live.stop()
+                with self._lock:
+                    self._live.stop()
 
     def rows(self, now: float) -> list[Row]:
         """Return what is to be drawn at a time."""
@@ -237,6 +239,13 @@ class LiveView(View):
             self._console.pop_render_hook()
         self._tasks, self._live, self._ticker = [], None, threading.current_thread()
         self._lock = threading.RLock()
+        if isinstance(self._console, ProgressConsole):
+            self._console.printing = self._lock
+
+
+def _lock_of(console: Console) -> "threading.RLock":
+    """Return what has to be held while bars are drawn: where the console can, nothing else is printed meanwhile."""
+    return console.printing if isinstance(console, ProgressConsole) else threading.RLock()
 
 
 def _pause_in_forks(view: LiveView) -> None:
