@@ -40,11 +40,13 @@ class BrightnessScheduler(AbstractBaseScheduler):
         """
         self._check()
         for task in self.task_list:
+            measured: list[int] = []
             if MEASURE in self.subroutines:
-                for index in sorted(self.get_struct(task).idx_to_class):
-                    self.add_step(self.measure, task, index)
+                classes = sorted(self.get_struct(task).idx_to_class)
+                # Classes don't need one another, so they may be measured at the same time.
+                measured = [self.add_step(self.measure, task, index, after=()) for index in classes]
             if COMPARE in self.subroutines:
-                self.add_step(self.compare, task)
+                self.add_step(self.compare, task, after=measured)
 
     def measure(self, task: str, index: int) -> None:
         """Measure the training images of one class; keep the numbers and the mean image as files."""
