@@ -1,0 +1,69 @@
+"""Ends a Ray that was started for a run, in a process of its own: `python -P ray_guard.py <folder>`.
+
+A driver that is killed can't end it, and some of Ray's processes go on for a minute without those that started them.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+# In the environment of all processes of such a Ray, and of what they start: its folder.
+MARK = "MML_RAY_FOLDER"
+_LIMIT, _LOOK = 20.0, 0.05
+
+
+class Guard:
+    """A process that waits for the end of this one.
+
+    Args:
+        folder: of the Ray.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._child = subprocess.Popen(
+            [sys.executable, "-P", __file__, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def end(self) -> None:
+        """Let it end what is left of the Ray, and wait until that is done."""
+        assert self._child.stdin is not None
+        self._child.stdin.close()
+        self._child.wait()
+
+
+def main(folder: str) -> int:
+    """Wait for the end of the driver, which holds the other end of standard input, and end the Ray."""
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)  # they mean the driver, which may have much to do before it ends
+    sys.stdin.buffer.read()
+    end = time.monotonic() + _LIMIT
+    while (left := list(marked(folder))) and time.monotonic() < end:
+        for number in left:
+            with suppress(OSError):
+                os.kill(number, signal.SIGKILL)
+        time.sleep(_LOOK)
+    shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def marked(folder: str) -> Iterator[int]:
+    """Yield the processes of a Ray, as far as this user may look into them."""
+    entry = f"{MARK}={folder}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if entry in (process / "environ").read_bytes().split(b"\0"):
+                yield int(process.name)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
