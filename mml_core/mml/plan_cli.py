@@ -17,6 +17,7 @@ from mml.continuing import CONTINUE
 from mml.core.scripts.environment import load_env
 from mml.core.scripts.exceptions import MMLMisconfigurationException
 from mml.core.scripts.redaction import redacted
+from mml.core.scripts.run_failure import encodable
 from mml.hydra_app import (
     MULTIRUN,
     VERBS,
@@ -53,7 +54,7 @@ def run_plan(words: Sequence[str]) -> int:
     try:
         flags.overrides = named_mode(flags.overrides, hydra.config_loader)
         check_flags(flags)
-        title = shlex.join(["mml", *redacted(rest)])
+        title = encodable(shlex.join(["mml", *redacted(rest)]))
         _Planning(hydra, flags, title).show(given, target)
     except Exception as error:
         said = in_own_words(error, hydra.config_loader)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from mml.core.scripts.base_scheduler import AbstractBaseScheduler
 from mml.core.scripts.resources import Resources
+from mml.core.scripts.run_failure import encodable
 from mml.core.scripts.run_folder import RUNS_FOLDER, plain_config
 from mml.core.scripts.schedule import Step
 from mml.plan_estimates import Estimates, Present, tasks_of
@@ -92,7 +93,7 @@ def _notes(history: History) -> list[str]:
     """Return what else a user should know of a plan."""
     notes = []
     if history.unread:
-        runs = list_text([folder.name for folder in history.unread], most=3)
+        runs = list_text([encodable(folder.name) for folder in history.unread], most=3)
         notes.append(f"No estimates from {count_text(len(history.unread), 'run')} with a damaged journal: {runs}.")
     if history.left_out:
         notes.append(f"No estimates from {count_text(history.left_out, 'run')} with the largest journals.")

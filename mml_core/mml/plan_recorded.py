@@ -9,7 +9,7 @@ from mml.core.scripts.base_scheduler import AbstractBaseScheduler
 from mml.core.scripts.drift_takeover import foresee
 from mml.core.scripts.drift_watch import data_digests
 from mml.core.scripts.exceptions import RunLockedError
-from mml.core.scripts.journal import JOURNAL_FILE, AnyEvent, Planned, RunRecord, read_events
+from mml.core.scripts.journal import JOURNAL_FILE, AnyEvent, Planned, RunRecord, Started, read_events
 from mml.core.scripts.run_course import refuse_misfit
 from mml.core.scripts.run_driver import recall_start
 from mml.core.scripts.run_folder import find_run_folder
@@ -58,6 +58,8 @@ def continued(scheduler: AbstractBaseScheduler) -> Foreseen:
         check_same_plan(record.plan[: record.base_plan], [step.record for step in steps])
     extend_plan(scheduler, (record.plan or [])[record.base_plan :])
     states = _taken_over(scheduler, events) if record.plan is not None and scheduler.cfg.get("fork") else {}
+    begun = {event.step for event in events if isinstance(event, Started)} if record.plan is not None else set()
+    states |= {position: State(TO_DO, "was begun") for position in begun}
     states |= {position: _before(record, position) for position in {*record.done, *record.failed, *record.skipped}}
     steps = scheduler.steps_from(0)
     refuse_cycles(steps)

@@ -170,6 +170,16 @@ def test_damaged_runs_of_others_are_left_out_and_named(toy: Mml, tmp_path: Path)
     assert "No estimates from 2 runs with a damaged journal: " in said.out
 
 
+def test_names_that_are_no_text_are_shown_as_far_as_they_can_be(toy: Mml, tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff\xfe")
+    folder = tmp_path / "results" / "default" / "runs" / name
+    folder.mkdir(parents=True)
+    (folder / "journal.jsonl").write_bytes(b"x\n{}\n")
+    said = toy("plan", "toy")
+    assert said.code == 0
+    assert "No estimates from 1 run with a damaged journal: " in said.out
+
+
 @pytest.mark.parametrize("suffix", ["svg", "dot", "json"])
 def test_the_graph_is_written_to_a_file_besides(toy: Mml, tmp_path: Path, suffix: str) -> None:
     said = toy("plan", "toy", f"--out={tmp_path}/plan.{suffix}")

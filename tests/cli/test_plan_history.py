@@ -168,6 +168,16 @@ def test_a_pipe_in_the_place_of_a_journal_is_not_waited_for(tmp_path: Path) -> N
     assert read_history(tmp_path, "default").unread == {folder: "is no file"}
 
 
+def test_links_in_circles_files_and_strange_names_are_no_runs(tmp_path: Path) -> None:
+    runs = make_run(tmp_path, named(9), state="failed").parent
+    (runs / "circle").symlink_to("circle")
+    (runs / "file").touch()
+    os.mkdir(os.fsencode(runs) + b"/\xff\xfe")  # noqa: PTH102 # a name that is no text
+    history = read_history(tmp_path, "default")
+    assert len(history.steps) == 1
+    assert [folder.name for folder in history.unread] == ["circle"]
+
+
 def test_a_folder_in_the_place_of_a_journal_is_named(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     (folder / "journal.jsonl").unlink()

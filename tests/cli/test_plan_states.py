@@ -53,6 +53,16 @@ def test_what_was_skipped_would_run_and_says_why(tmp_path: Path) -> None:
     assert found.states[2].reason == "was skipped, as it needs step 2"
 
 
+def test_a_step_that_was_going_on_when_the_run_was_killed_is_said_to_be_begun(tmp_path: Path) -> None:
+    name = begun(tmp_path, "begin1:error")
+    journal = only_run(tmp_path) / JOURNAL_FILE
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(line for line in lines if b'"event":"failed"' not in line))
+    states = foreseen_steps(Toy(toy_config(tmp_path, **{"continue": name}))).states
+    assert (states[0].name, states[1]) == (DONE, State(TO_DO, "was begun"))
+    assert 2 not in states
+
+
 def test_steps_that_were_added_while_running_belong_to_the_plan(tmp_path: Path) -> None:
     name = begun(tmp_path, "begin2:error", mode__grow_at=1)
     found = foreseen_steps(Toy(toy_config(tmp_path, mode__grow_at=1, **{"continue": name})))
