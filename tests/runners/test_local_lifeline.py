@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mml.runners import local_lifeline
 from tests.support.local_runs import alive, lines_of, until
 
 DRIVER = """
@@ -57,3 +58,85 @@ def test_nothing_outlives_a_driver_that_is_killed(tmp_path: Path, signum: int) -
         assert all(map(alive, others))
         os.kill(driver, signum)
         until(lambda: not any(map(alive, others)), "processes outlive their driver")
+
+
+# --- what a worker process does, on systems of all kinds
+
+FOLLOWER = """
+import os, subprocess, sys
+from mml.runners import local_lifeline
+sys.platform = sys.argv[2]
+if sys.argv[3] == "refuse":
+    def refuse(*arguments):
+        raise OSError("not in this kernel")
+    local_lifeline.fcntl.fcntl = refuse
+child = subprocess.Popen(["sleep", "600"])
+local_lifeline.follow(os.getppid(), int(sys.argv[1]))
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+@pytest.mark.parametrize(("platform", "kernel"), [("linux", "watch"), ("linux", "refuse"), ("darwin", "watch")])
+def test_end_of_the_pipe_ends_the_process_and_its_children(platform: str, kernel: str) -> None:
+    read, write = os.pipe()
+    command = [sys.executable, "-c", FOLLOWER, str(read), platform, kernel]
+    with subprocess.Popen(
+        command, pass_fds=[read], start_new_session=True, stdout=subprocess.PIPE, text=True
+    ) as process:
+        os.close(read)
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        assert alive(child)
+        os.close(write)
+        assert process.wait(60) == -signal.SIGKILL
+        until(lambda: not alive(child))
+
+
+class Ended(BaseException):
+    """Stands for the end of this process."""
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Return the groups that are killed, with what; this process is not to end."""
+    killed: list[tuple[int, int]] = []
+
+    def leave(code: int) -> None:
+        raise Ended(code)
+
+    monkeypatch.setattr(os, "killpg", lambda group, signum: killed.append((group, signum)))
+    monkeypatch.setattr(os, "_exit", leave)
+    return killed
+
+
+def test_worker_whose_driver_died_before_it_could_follow_ends_at_once(
+    ends: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_lifeline, "_kernel_watches", lambda _: True)
+    monkeypatch.setattr(os, "getpgrp", os.getpid)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    local_lifeline.follow(os.getppid(), 0)
+    with pytest.raises(Ended):
+        local_lifeline.follow(os.getppid() + 1, 0)
+    assert ends == [(os.getpid(), signal.SIGKILL)]
+
+
+def test_group_that_is_not_its_own_is_left_alone(ends: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getpgrp", lambda: os.getpid() + 1)
+    with pytest.raises(Ended):
+        local_lifeline._end_group()
+    assert ends == []
+
+
+def test_pipe_that_ended_before_the_kernel_watched_ends_the_process(
+    ends: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, write = os.pipe()
+    os.close(write)
+    monkeypatch.setattr(local_lifeline.fcntl, "fcntl", lambda *_: 0)
+    with pytest.raises(Ended):
+        local_lifeline._kernel_watches(read)
+    with pytest.raises(Ended):
+        local_lifeline._watch(read)
+    os.close(read)

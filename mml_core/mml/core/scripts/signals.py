@@ -60,12 +60,30 @@ class SignalGuard:
         Raises:
             Interrupted: a signal came in the block, or earlier, and a step or a destructor swallowed it.
         """
-        self._depth += 1
+        self.hold()
         try:
             yield
-        finally:
-            self._depth = max(0, self._depth - 1)
-        self._raise_seen()
+        except BaseException:
+            self.let_go(quietly=True)
+            raise
+        self.let_go()
+
+    def hold(self) -> None:
+        """Let signals wait until `let_go`."""
+        self._depth += 1
+
+    def let_go(self, *, quietly: bool = False) -> None:
+        """Let signals through again.
+
+        Args:
+            quietly: leave one that waits until the next time, because an error says more.
+
+        Raises:
+            Interrupted: one waits, and nobody else holds it.
+        """
+        self._depth = max(0, self._depth - 1)
+        if not quietly:
+            self._raise_seen()
 
     def release(self) -> None:
         """Let signals through again although a deferred block has not ended, because an error is leaving it.
@@ -119,15 +137,18 @@ def guarded_signals() -> Iterator[SignalGuard]:
             signal.signal(signum, signal.SIG_DFL if handler is None else handler)
 
 
-@contextmanager
-def signals_held_back() -> Iterator[None]:
+class signals_held_back:  # noqa: N801 - is used as a function; a generator would cost several times as much
     """Let a signal wait until the block ends, whichever guard is installed; without one, or after one, do nothing."""
-    guard = _outer_guard() if threading.current_thread() is threading.main_thread() else None
-    if guard is None or guard.seen is not None:
-        yield
-        return
-    with guard.deferred():
-        yield
+
+    def __enter__(self) -> None:
+        guard = _outer_guard() if threading.current_thread() is threading.main_thread() else None
+        self._guard = guard if guard is not None and guard.seen is None else None
+        if self._guard is not None:
+            self._guard.hold()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._guard is not None:
+            self._guard.let_go(quietly=kind is not None)
 
 
 def _outer_guard() -> SignalGuard | None:
