@@ -142,12 +142,14 @@ class _Notes:
 
     def __init__(self, events: list[AnyEvent]) -> None:
         self.started: dict[int, float] = {}
+        self.begun_now: set[int] = set()  # by the last process
         self.failed: dict[int, str] = {}
         self.skipped: dict[int, int] = {}
         for event in events:
             match event:
                 case Started():
                     self.started[event.step] = event.time
+                    self.begun_now.add(event.step)
                     self.failed.pop(event.step, None)
                 case Failed(step=int() as step):
                     self.failed[step] = event.error
@@ -155,6 +157,7 @@ class _Notes:
                     self.skipped[event.step] = event.needs
                 case Opened():
                     self.skipped.clear()
+                    self.begun_now.clear()
 
 
 def _step_line(position: int, name: str, full: FullRecord, notes: _Notes) -> StepLine:
@@ -166,7 +169,7 @@ def _step_line(position: int, name: str, full: FullRecord, notes: _Notes) -> Ste
     if (needs := notes.skipped.get(position)) is not None:
         return StepLine(number, name, SKIPPED, started, note=f"needs step {needs + 1}")
     if started is not None:
-        running = full.info.state == RUNNING and isinstance(full.record.last, Started | PathAnnounced)
+        running = full.info.state == RUNNING and position in notes.begun_now
         return StepLine(number, name, RUNNING if running else BEGUN, started)
     return StepLine(number, name, WAITING)
 

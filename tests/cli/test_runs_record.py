@@ -19,7 +19,7 @@ from mml.runs_record import (
     stored_config,
     stored_overrides,
 )
-from tests.support.runs import make_run, write_journal
+from tests.support.runs import events_of, make_run, write_journal
 
 MODEL = {
     "task": "digits",
@@ -60,6 +60,20 @@ def test_step_of_a_running_run_is_running(tmp_path: Path) -> None:
     folder = make_run(tmp_path, state="crashed")
     with RunLock(folder):
         assert states(folder)[1] == ("running", "")
+
+
+def test_all_steps_that_run_at_once_are_running(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, state="crashed")
+    begun = [*events_of("crashed"), Started(time=9, step=2)]
+    write_journal(folder, begun)
+    with RunLock(folder):
+        assert [state for state, _ in states(folder)] == ["done", "running", "running"]
+    write_journal(folder, [*begun, opened(), Started(time=10, step=2)])
+    with RunLock(folder):  # the one that an earlier process had begun waits for its turn
+        assert [state for state, _ in states(folder)] == ["done", "begun", "running"]
+    write_journal(folder, [*begun, Done(time=10, step=2, seconds=1.0)])
+    with RunLock(folder):
+        assert [state for state, _ in states(folder)] == ["done", "running", "done"]
 
 
 def test_step_taken_over_names_where_from(tmp_path: Path) -> None:
