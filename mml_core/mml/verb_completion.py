@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from mml.core.scripts.run_files import RUNS_FOLDER, WORKERS_FOLDER
 from mml.core.scripts.run_index import project_names
 from mml.core.scripts.runs import STATES, all_runs
 from mml.runs_choice import LATEST, labels_of
@@ -63,6 +64,8 @@ def _values(key: str, typed: _Typed) -> list[str]:
     """Return the values that a flag may have, none where there is no list of them."""
     if key in ("project", "proj"):
         return project_names(_root(typed))
+    if key == "worker":
+        return _workers(typed)
     return list({"state": STATES, "sort": SORTS}.get(key, ()))
 
 
@@ -74,6 +77,17 @@ def _runs(typed: _Typed) -> Iterator[str]:
     yield from (run.name for run in found[:_RUNS])
     labels = labels_of(root, {run.project for run in found}).values()
     yield from (label for label in labels if " " not in label)  # a shell would take one with blanks for several words
+
+
+def _workers(typed: _Typed) -> list[str]:
+    """Return the workers of the run that is named, or else of the newest one."""
+    wanted = typed.plain[0] if typed.plain else LATEST
+    root = _root(typed)
+    for run in all_runs(root):
+        if wanted in (run.name, LATEST):
+            folder = root / run.project / RUNS_FOLDER / run.name / WORKERS_FOLDER
+            return [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    return []
 
 
 def _root(typed: _Typed) -> Path:

@@ -64,6 +64,16 @@ def test_what_may_follow_is_offered(line: str, expected: list[str]) -> None:
     assert offered(line) == expected
 
 
+def test_workers_are_those_of_the_run(root: Path) -> None:
+    assert offered(f"runs log {NAME} --worker=") == []
+    for name in ("box-1", "box-2"):
+        (root / "default" / "runs" / NAME / "workers" / name).mkdir(parents=True)
+    (root / "default" / "runs" / NAME / "workers" / "followed.json").touch()
+    assert offered(f"runs log {NAME} --worker b") == ["box-1", "box-2"]
+    assert offered("runs log --worker=") == ["--worker=box-1", "--worker=box-2"]
+    assert offered("runs log nowhere --worker=") == []
+
+
 def test_runs_are_those_of_the_folder_on_the_line(root: Path, tmp_path: Path) -> None:
     root.rename(tmp_path / "moved")
     assert offered("runs show ") == ["latest"]
