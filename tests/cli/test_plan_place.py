@@ -67,6 +67,27 @@ def test_the_local_runner_has_what_this_machine_has() -> None:
     assert not found.room.shared
 
 
+def test_ray_on_this_machine_has_what_it_would_be_started_with() -> None:
+    found = place("mml.runners.ray.RayRunner", num_cpus=2, num_gpus=0)
+    assert (found.name, found.room.resources.cpus, found.room.resources.gpus, found.room.shared) == ("ray", 2, 0, False)
+    with pytest.raises(MMLMisconfigurationException, match="no machine of Ray has that"):
+        found.resources_of([step(0, resources=Resources(gpus=1))])
+    grown = place("mml.runners.ray.RayRunner", num_cpus=2, autoscale=True)
+    assert grown.resources_of([step(0, resources=Resources(cpus=64))])
+
+
+def test_what_another_ray_has_only_it_itself_knows() -> None:
+    found = place("mml.runners.ray.RayRunner", address="nowhere:1")
+    assert (found.room.slots, found.room.shared) == (None, True)
+    assert found.resources_of([step(0, resources=Resources(cpus=64))])
+
+
+def test_in_slurm_jobs_wait_for_a_place() -> None:
+    found = place("mml.runners.slurm.SlurmRunner", partition="gpu", max_jobs=7)
+    assert (found.name, found.room.slots, found.room.shared) == ("slurm", 7, True)
+    assert "gpu" in found.room.text
+
+
 def test_resources_of_the_config_come_before_those_of_the_plan() -> None:
     found = place(f"{__name__}.RoomyRunner", cpus=1, resources={"work": {"memory": "1GB"}})
     steps = [step(0, resources=Resources(cpus=2)), step(1, "rest")]

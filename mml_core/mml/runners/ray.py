@@ -1,6 +1,7 @@
 """The runner that gives steps to Ray: one on many machines, or one that is started on this machine for the run."""
 
 import logging
+import os
 import pickle
 import time
 from collections import deque
@@ -9,13 +10,13 @@ from typing import Any, ClassVar
 import msgspec
 
 from mml.core.scripts.exceptions import MMLMisconfigurationException
-from mml.core.scripts.machine import granted_cores
 from mml.core.scripts.resources import Resources, read_resources
 from mml.core.scripts.signals import signals_held_back
 from mml.report.texts import count_text
 from mml.runners.base import Report, Room, RunSetup, Work
+from mml.runners.local_machine import this_machine
 from mml.runners.ray_address import checked_address
-from mml.runners.ray_engine import Engine, Offer
+from mml.runners.ray_engine import Engine, Node, Offer
 from mml.runners.ray_jobs import await_workers, job_of
 from mml.runners.ray_nodes import Shape, refuse_impossible, refuse_unfit, shape_of
 from mml.runners.ray_pool import Pool
@@ -67,8 +68,13 @@ class RayRunner:
         """Say what steps have, without asking any Ray."""
         if self._address is not None:
             return Room(text=f"Ray at {self._address}", shared=True)
-        cores = self._offer.cpus or granted_cores()
-        return Room(resources=Resources(cpus=cores), text=f"Ray on this machine, {count_text(cores, 'core')}")
+        has = self._here().resources
+        cores, gpus = int(has["CPU"]), has["GPU"]
+        return Room(
+            resources=Resources(cpus=cores, gpus=gpus, memory=int(has["memory"])),
+            each=Resources(cpus=1, gpus=min(1.0, gpus)),
+            text=f"Ray on this machine, {count_text(cores, 'core')}",
+        )
 
     def open(self, run: RunSetup) -> list[Work]:
         """Connect to Ray or start one; attempts of an earlier driver end with it.
@@ -94,8 +100,12 @@ class RayRunner:
 
     def check(self, resources: Resources, what: str) -> None:
         """Make sure that a machine of Ray has what a step needs."""
-        if not self._autoscale:
-            refuse_impossible(self._shape(resources), what, self._opened()[0].nodes())
+        if self._autoscale:
+            return
+        if self._engine is not None:
+            refuse_impossible(self._shape(resources), what, self._engine.nodes())
+        elif self._address is None:  # before `open`, of another Ray only it itself knows what it has
+            refuse_impossible(shape_of(resources, 0), what, [self._here()])
 
     def has_room(self, resources: Resources) -> bool:
         """Tell whether what a step needs is free, or a worker that does many steps in no time can take one more."""
@@ -138,6 +148,13 @@ class RayRunner:
                 pool.close()
             if engine is not None:
                 engine.close()
+
+    def _here(self) -> Node:
+        """Return what a Ray that is started would have."""
+        machine = this_machine(os.environ)
+        gpus = len(machine.gpus) if self._offer.gpus is None else self._offer.gpus
+        amounts = {"CPU": self._offer.cpus or machine.cores, "GPU": gpus, "memory": machine.memory}
+        return Node("", "this machine", {name: float(amount) for name, amount in amounts.items()})
 
     def _keep_up(self, engine: Engine, pool: Pool) -> None:
         engine.look()
