@@ -101,7 +101,8 @@ def draw_queue(queue: Queue, shown: int = SHOWN) -> Iterator["RenderableType"]:
     for name in ("job", "state", "step", "where", "since"):
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1 if name == "step" else None)
     for job in queue.jobs[:shown]:
-        why = " ".join(part for part in (job.where, f"({job.reason})" if job.reason else "") if part)
+        reason = "is over, `mml continue` takes it" if job.state == REPORTED else job.reason
+        why = " ".join(part for part in (job.where, f"({reason})" if reason else "") if part)
         state = Text(job.state, style=_STYLES.get(job.state, _BAD))
         table.add_row(f"    {job.job or '?'}", state, job.step, why, job.since.replace("T", " "))
     yield table

@@ -38,7 +38,7 @@ def test_jobs_are_shown_with_state_place_and_reason() -> None:
         "12_1 RUNNING step 3, train_fold('digits', 0) node1 2026-11-20 13:30:32",
         "12_2 PENDING step 4, train_fold('digits', 1) (Resources) 2026-11-20 13:30:00",
         "12_3 PENDING step 5, train_fold('digits', 2) (Resources) 2026-11-20 13:30:00",
-        "? REPORTED step 6, train_fold('digits', 3)",
+        "? REPORTED step 6, train_fold('digits', 3) (is over, `mml continue` takes it)",
     ]
 
 
