@@ -76,12 +76,13 @@ class Study:
         data: folder with the task.
 
     Attributes:
+        folder: of all worlds.
         whole: what the serial runner leaves.
         seconds: that it takes.
     """
 
     def __init__(self, options: Options, words: list[str], data: Path) -> None:
-        self._options, self._words, self._data = options, words, data
+        self.folder, self._seed, self._words, self._data = options.folder, options.seed, words, data
         start = time.monotonic()
         world = World(options.folder / "whole", data)
         world.ends(world.start(*words, "runner=serial"))
@@ -94,7 +95,7 @@ class Study:
         with Progress(transient=True) as progress:
             for victim in engine.victims:
                 bar = progress.add_task(f"{engine.name}: {victim}", total=points)
-                draw = random.Random(f"{self._options.seed} {engine.name} {victim}")
+                draw = random.Random(f"{self._seed} {engine.name} {victim}")
                 verdicts = []
                 for number in range(points):
                     verdicts.append(self.struck(engine, victim, f"{number}", _moments(draw, number, seconds)))
@@ -145,7 +146,7 @@ class Study:
         return verdict
 
     def _world(self, engine: Engine, name: str) -> World:
-        return World(self._options.folder / engine.name / name, self._data)
+        return World(self.folder / engine.name / name, self._data)
 
 
 def _moments(draw: random.Random, number: int, seconds: float) -> list[float]:
