@@ -66,6 +66,13 @@ class ToyWorker:
         with Path(path).open("a") as file:
             file.write(f"end {os.getpid()}\n")
 
+    def meet(self, guard: SignalGuard, folder: str, number: int) -> int:
+        """Wait until another step with the same folder runs as well."""
+        Path(folder, f"{os.getpid()}.here").touch()
+        while len(list(Path(folder).glob("*.here"))) < 2:
+            guard.pause(0.02)
+        return number
+
     def fail(self, _: SignalGuard, text: str) -> None:
         raise ValueError(text)
 
