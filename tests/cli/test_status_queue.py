@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console, Group
 
 from mml import status_queue
-from mml.runners.slurm_queue import QueuedJob
+from mml.runners.slurm_queue import JobNote, QueuedJob
 from mml.status_queue import Queue, QueueReader, draw_queue, queue_record, read_queue
 
 JOBS = [
@@ -79,11 +79,12 @@ def test_runs_without_jobs_have_no_queue(tmp_path: Path) -> None:
 
 def test_without_slurm_the_fault_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    job = {"runner": "slurm", "job": "12_1", "step": "step 3, a", "name": "mml"}
+    job = JobNote(job="12", element=1, name="mml", run=str(tmp_path), step="step 3, a").as_job()
     make_attempt(tmp_path, job)
     queue = read_queue(tmp_path)
     assert queue is not None
-    assert queue.fault or all(job.state == "UNKNOWN" for job in queue.jobs)
+    assert queue.fault
+    assert queue_record(queue) == {"queue": [], "queue_error": queue.fault}
 
 
 def test_slurm_is_asked_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

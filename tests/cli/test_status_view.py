@@ -11,10 +11,11 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from mml.core.scripts.journal import Started
+from mml.core.scripts.journal import Planned, Started
 from mml.core.scripts.progress_state import Live, LiveBar, LiveStep
 from mml.core.scripts.run_lock import RunLock
 from mml.core.scripts.runs import read_run
+from mml.core.scripts.schedule import StepRecord
 from mml.runners.slurm_queue import QueuedJob
 from mml.status_queue import Queue
 from mml.status_reading import Status, read_again, read_status
@@ -212,6 +213,13 @@ def test_many_steps_are_folded_to_the_room_there_is(crashed: Path) -> None:
 def test_a_crashed_run_names_all_steps_it_was_in(crashed: Path) -> None:
     write_journal(crashed, [*events_of("crashed"), Started(time=NOW - 11, step=2)])
     assert "in steps 2 work(1), 3 work(2)" in shown(crashed)
+
+
+def test_of_many_steps_that_a_crashed_run_was_in_some_are_named(crashed: Path) -> None:
+    steps = [StepRecord("work", [number]) for number in range(9)]
+    planned = Planned(time=NOW - 99, steps=steps)
+    write_journal(crashed, [events_of("crashed")[0], planned, *(Started(time=NOW - 11, step=n) for n in range(8))])
+    assert "in steps 1 work(0), 2 work(1), 3 work(2), 4 work(3), 5 work(4), 3 more" in shown(crashed)
 
 
 def of_queue(folder: Path, state: str, queue: Queue | None) -> Status:

@@ -179,7 +179,7 @@ def test_where_columns_keep_their_places_free_text_gives_way_before_the_bars() -
 
 @pytest.mark.parametrize(
     ("width", "free"),
-    [(120, "on w1  val 0.9  loss 0.3"), (97, "on w1  val 0.9"), (90, "on w1  val 0.9"), (66, "on w1")],
+    [(120, "on w1  val 0.9  loss 0.3"), (104, "on w1  val 0.9"), (97, "on w1"), (66, "on w1")],
 )
 def test_free_text_beside_steady_columns_ends_with_a_whole_part(width: int, free: str) -> None:
     console = Console(file=io.StringIO(), width=width)

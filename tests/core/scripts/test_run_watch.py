@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mml.core.scripts import run_watch
+from mml.core.scripts.exceptions import WorkerLostError
 from mml.core.scripts.progress import RunProgress
 from mml.core.scripts.run_watch import WorkerWatch
 
@@ -52,3 +53,20 @@ def test_display_is_told_which_worker_does_which_step(tmp_path: Path, monkeypatc
     assert attempt.number == 3
     assert attempt.worker in ("", "w")
     watch.close()
+
+
+def test_an_error_says_on_which_worker_it_happened_after_its_last_words(tmp_path: Path) -> None:
+    watch = WorkerWatch(tmp_path, RunProgress(enabled=False))
+    watch.look()
+    say(tmp_path, "last words")
+    error = ValueError("boom")
+    watch.explain(error, "w")
+    assert "last words" in told(tmp_path)
+    assert error.__notes__ == [f"It happened on worker w, whose log is {tmp_path / 'workers' / 'w' / 'exp.log'}"]
+
+
+@pytest.mark.parametrize(("error", "worker"), [(WorkerLostError("w died"), "w"), (ValueError(), ""), (OSError(), "x")])
+def test_what_says_so_itself_or_has_no_log_gets_no_note(tmp_path: Path, error: Exception, worker: str) -> None:
+    say(tmp_path, "last words")
+    WorkerWatch(tmp_path, RunProgress(enabled=False)).explain(error, worker)
+    assert not hasattr(error, "__notes__")

@@ -26,11 +26,10 @@ LEAST_TEXT = 16  # characters of a description that a narrow terminal leaves
 MARGIN = 3  # characters at the right that stay free: there the terminal shows ^C, and must not begin a line for it
 _DESCRIPTION, _RATE, _LEFT, _FREE_TEXT, _BAR = 0, 2, 4, 5, 6
 _GONE = -1  # size of a column that is left out as a whole when it has to give way: half a number would be a lie
-_WORKER_TEXT = 20  # characters of free text that hold the name of a worker
+_PART = "  "  # between the parts of a free text
 # Which columns give way, one after the other, and down to which size.
 _GIVE_WAY = ((_BAR, NARROW_BAR), (_FREE_TEXT, 0), (_DESCRIPTION, LEAST_TEXT))
 _GIVE_WAY_STEADILY = (
-    (_FREE_TEXT, _WORKER_TEXT),
     (_BAR, NARROW_BAR),
     (_FREE_TEXT, LEAST_TEXT),
     (_DESCRIPTION, LEAST_TEXT),
@@ -42,19 +41,22 @@ STYLES = ("", "progress.download", "progress.data.speed", "progress.elapsed", "p
 
 
 class Columns:
-    """The widths of columns, which never shrink, so that nothing moves sideways while texts come and go."""
+    """The widths of columns, which never shrink, so that nothing moves sideways while texts come and go.
+
+    Attributes:
+        least: width that the free text keeps when bars give way for it: that of its first part, the name of a worker.
+    """
 
     def __init__(self) -> None:
-        self._widths = [0] * len(STYLES)
+        self._widths = [0] * (len(STYLES) - 1)
+        self.least = 0
 
-    def widths(self, needed: Sequence[int]) -> list[int]:
-        """Return the widths of columns of text that are needed now or were before.
-
-        Of the free text at the end, only what moves others counts: that for which bars give way.
-        """
-        *numbers, free = needed
-        self._widths = [max(pair) for pair in zip(self._widths, [*numbers, min(free, _WORKER_TEXT)], strict=True)]
-        return [*self._widths[:-1], max(free, self._widths[-1])]
+    def widths(self, rows: Sequence[Row]) -> list[int]:
+        """Return the widths of columns of text that are needed now or were before."""
+        *numbers, free = _needed(rows)
+        self._widths = [max(pair) for pair in zip(self._widths, numbers, strict=True)]
+        self.least = max([self.least, *(len(row.texts[_FREE_TEXT].partition(_PART)[0]) for row in rows)])
+        return [*self._widths, max(free, self.least)]
 
 
 def draw(rows: Sequence[Row], width: int, columns: Columns | None = None) -> Table:
@@ -70,9 +72,11 @@ def draw(rows: Sequence[Row], width: int, columns: Columns | None = None) -> Tab
     if columns is None:
         sizes, _ = _squeezed(needed, width, _GIVE_WAY)
         return _table(rows, sizes)
-    sizes, excess = _squeezed(columns.widths(needed), width, _GIVE_WAY_STEADILY)
+    held = columns.widths(rows)
+    order = ((_FREE_TEXT, columns.least), *_GIVE_WAY_STEADILY)
+    sizes, excess = _squeezed(held, width, order)
     if excess:
-        sizes, excess = _squeezed(needed, width, _GIVE_WAY_STEADILY)
+        sizes, excess = _squeezed(needed, width, order)
     return _table(rows, sizes, steady=not excess)
 
 
@@ -114,7 +118,7 @@ def _whole_parts(text: str, room: int) -> str:
     """Return as many of the parts of a free text, between which are two spaces, as there is room for, but the first."""
     if len(text) <= room:
         return text
-    end = text.rfind("  ", 0, room + 2)
+    end = text.rfind(_PART, 0, room + len(_PART))
     return text[:end] if end > 0 else text
 
 
