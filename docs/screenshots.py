@@ -10,6 +10,7 @@ import re
 import resource
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,7 +35,7 @@ def run_in_terminal(
     lines: int = LINES,
     until: Callable[[str], bool] | None = None,
     python: str = sys.executable,
-    press: str = "",
+    press: str | signal.Signals = "",
 ) -> tuple[pyte.Screen, pyte.Screen]:
     """Run `mml` with `words` in a terminal of its own; return the screen in the midst of it, and at the end.
 
@@ -44,7 +45,7 @@ def run_in_terminal(
         lines: height of the terminal.
         until: tells, given the text on the screen, that the midst of it has come.
         python: the interpreter.
-        press: keys to type in the midst of it.
+        press: keys to type in the midst of it, or a signal to send.
     """
     screen, midst = pyte.Screen(COLUMNS, lines), None
     stream = pyte.ByteStream(screen)
@@ -57,7 +58,7 @@ def run_in_terminal(
         stream.feed(data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
         if midst is None and until is not None and until("\n".join(screen.display)):
             midst = copy.deepcopy(screen)
-            os.write(main, press.encode())
+            process.send_signal(press) if isinstance(press, signal.Signals) else os.write(main, press.encode())
     process.wait()
     os.close(main)
     return midst or screen, screen
@@ -139,22 +140,47 @@ def draw_doctor(folder: Path) -> None:
         os.environ.update(before)
 
 
+def _are_well_under_way(shown: str) -> bool:
+    """Tell whether the display shows two steps in the middle of their second epochs."""
+    return shown.count("epoch 1/5") == 2 and len(re.findall(r" [3-6]\d\d/750 ", shown)) == 2
+
+
 @contextmanager
-def training(folder: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Train in the background until the end of the block; the block begins when the second epoch has."""
-    command = [sys.executable, "-m", "mml", "train", "task=digits", "trainer.max_epochs=60", *words]
+def training(
+    folder: Path, *words: str, task: str = "digits", sign: str = '"epoch","completed":2', times: int = 1
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Train in the background until the end of the block.
+
+    Args:
+        folder: to run in.
+        words: of the command line.
+        task: what to train on.
+        sign: the block begins when `live.json` says this.
+        times: how often it has to say so.
+    """
+    command = [sys.executable, "-m", "mml", "train", f"task={task}", "trainer.max_epochs=60", *words]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        while not any(
-            '"epoch","completed":2' in path.read_text() for path in folder.glob("results/*/runs/*/live.json")
-        ):
+        while not any(path.read_text().count(sign) >= times for path in folder.glob("results/*/runs/*/live.json")):
             time.sleep(0.5)
         yield process
     finally:
-        process.kill()
+        process.terminate()  # and its workers with it
         process.wait()
         for path in folder.glob("results/*/runs/*/live.json"):
             path.unlink(missing_ok=True)  # so that the next training is not taken for this one
+
+
+def draw_workers(folder: Path) -> None:
+    """Draw two folds of Fashion-MNIST that train at once: the display of the run, and watching it."""
+    words = ["mode.cv=true", "runner=local", "runner.workers=2", "proj=folds"]
+    train = ["train", "task=fashion_mnist", "trainer.max_epochs=5", *words]
+    # First, for it decodes the images, which the other one need not tell of then.
+    with training(folder, *words, "trainer.max_epochs=5", task="fashion_mnist", sign='"description":"train"', times=2):
+        watched = run_in_terminal(["status", "--watch"], folder, until=_are_well_under_way, press="q")
+        draw(watched[0], "mml status --watch", "status_local")
+    running, _ = run_in_terminal(train, folder, until=_are_well_under_way, press=signal.SIGINT)
+    draw(running, f"mml {' '.join(train)}", "runner_local")
 
 
 def draw_runs(folder: Path) -> None:
@@ -162,8 +188,8 @@ def draw_runs(folder: Path) -> None:
     run_in_terminal(["create", "task=digits"], folder)
     run_in_terminal(["train", "task=digits", "trainer.max_epochs=5"], folder)
     run_in_terminal(["runs", "label", "latest", "baseline"], folder)
-    with training(folder, "optimizer.lr=0.02"):
-        pass  # it is killed
+    with training(folder, "optimizer.lr=0.02") as process:
+        process.kill()
     with training(folder, "proj=ablation", "arch.width=8") as process:
         process.terminate()
         process.wait()
@@ -205,6 +231,7 @@ def main() -> None:
         draw_doctor(folder)
         draw_runs(folder)
         draw_plan(folder)
+        draw_workers(folder)
     finally:
         shutil.rmtree(folder)
 
