@@ -212,6 +212,13 @@ def test_what_nobody_has_is_refused_with_what_there_is_and_the_fix(
             runner.check(needs, "step 3, train('a')")
 
 
+def test_work_that_nobody_can_do_is_a_misfit_although_nobody_asked(runner: LocalRunner) -> None:
+    runner.submit(work(0, "add", 1, resources=Resources(gpus=99)))
+    error = error_of(gathered(runner)[0])
+    assert error.misfit
+    assert "step 1, add(1) needs 99 GPUs, but there are 0 GPUs" in error.text
+
+
 # --- workers that die
 
 

@@ -40,8 +40,8 @@ def test_kernel_that_killed_for_memory_is_known_by_its_counter(tmp_path: Path, m
     monkeypatch.setattr(local_deaths, "memory_kills", lambda: next(counts))
     assert text(tmp_path, -9) == (
         "Worker gpu07-41 was killed by SIGKILL during step 3, train('a'). Memory ran out, for which the kernel killed "
-        "a process 1 time since the run began: let fewer steps run at once with runner.workers, say what each needs with "
-        "runner.memory, or let them need less, e.g. by sampling.batch_size. It printed nothing."
+        "a process 1 time since the run began: let fewer steps run at once with runner.workers, say what each needs "
+        "with runner.memory, or let them need less, e.g. by sampling.batch_size. It printed nothing."
     )
 
 

@@ -169,6 +169,10 @@ class LocalRunner:
             self._start(self._waiting.popleft())
 
     def _start(self, work: Work) -> None:
+        if missing := self._slots.impossible(work.resources):
+            fault: Exception = MMLMisconfigurationException(f"{work} needs {missing}.")
+            self._reports.append(failed_report(work, fault, misfit=True))
+            return
         self._turns.begun(work.resources, self._slots.fits)
         share = self._slots.take(work.resources, [worker.binding.gpus or () for worker in self._pool.idle])
         try:
