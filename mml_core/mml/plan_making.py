@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Mapping
 
 from mml.core.scripts.base_scheduler import AbstractBaseScheduler
+from mml.core.scripts.notify import read_notify
 from mml.core.scripts.resources import Resources
 from mml.core.scripts.run_failure import encodable
 from mml.core.scripts.run_folder import RUNS_FOLDER, plain_config
+from mml.core.scripts.run_unrecorded import log_level
 from mml.core.scripts.schedule import Step
 from mml.plan_estimates import Estimates, Present, tasks_of
 from mml.plan_history import History, read_history
@@ -35,8 +37,7 @@ class PlanMaker:
         """
         fm, cfg = scheduler.fm, scheduler.cfg
         foreseen = foreseen_steps(scheduler)
-        if scheduler.records_run:
-            refuse_unwritable(fm.proj_path / RUNS_FOLDER)
+        _refuse_as_at_the_start(scheduler)
         place = RunnerPlace(cfg)
         resources = place.resources_of(foreseen.steps)
         history = self._history(scheduler)
@@ -66,6 +67,18 @@ class PlanMaker:
         if place not in self._histories:
             self._histories[place] = read_history(scheduler.fm.results_root, scheduler.fm.proj_path.name)
         return self._histories[place]
+
+
+def _refuse_as_at_the_start(scheduler: AbstractBaseScheduler) -> None:
+    """Refuse what a run would refuse before its first step.
+
+    Raises:
+        MMLMisconfigurationException: a level, a notification or a folder that can't be had.
+    """
+    log_level(scheduler)
+    if scheduler.records_run:
+        read_notify(scheduler.cfg)
+        refuse_unwritable(scheduler.fm.proj_path / RUNS_FOLDER)
 
 
 def _planned(

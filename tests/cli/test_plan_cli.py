@@ -104,6 +104,11 @@ def test_a_fork_shows_what_would_be_taken_over(toy: Mml, tmp_path: Path) -> None
         (["toy", "mode.n=x"], ""),
         (["toy", "mode.scheduler._target_=no.such.Class"], "can't be loaded"),
         (["toy", "seed=-1"], "seed=-1 can't be a seed"),
+        (["toy", "logging.level=LOUD"], "Unknown logging.level 'LOUD'"),
+        (["info", "logging.level=LOUD"], "Unknown logging.level 'LOUD'"),
+        (["toy", "notify.on=[begin]"], "Unknown event in notify.on 'begin'"),
+        (["toy", "notify.urls=[me]"], "Entry 1 of notify.urls is no URL"),
+        (["toy", "on_error=hope"], "Unknown on_error 'hope'"),
         (["toy", "runner=none"], "Unknown option of 'runner' 'none'"),
         (["toy", "search_space=optimizer"], "add --multirun"),
         (["continue", "none"], "There is no run 'none'"),
@@ -126,6 +131,52 @@ def test_what_the_command_itself_refuses_is_refused(toy: Mml, tmp_path: Path, wo
     assert found.code in ((1, 2) if not said else (2,))
     assert said in found.err
     assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["toy", "seed={"],
+        ["toy", "proj=a/b"],
+        ["toy", "task_list=[a]", "task=b"],
+        ["toy", "mode.subroutines=[wrok]"],
+        ["toy", "pivot.name=x"],
+        ["toy", "reuse.models=none"],
+        ["toy", "retries=-1"],
+        ["toy", "runner.cpus=2"],
+        ["toy", "--detach"],
+    ],
+)
+def test_what_is_refused_is_refused_in_the_same_words(toy: Mml, tmp_path: Path, words: list[str]) -> None:
+    planned, real = toy("plan", *words), toy(*words)
+    assert (planned.code, planned.err) == (real.code, real.err)
+    assert planned.code == 2
+    assert not (tmp_path / "results").exists()
+
+
+def test_what_a_run_to_continue_refuses_is_refused_in_the_same_words(toy: Mml, tmp_path: Path) -> None:
+    assert toy("toy", "mode.trap=begin1:error").code == 1
+    before = tree(tmp_path)
+    for words in (["continue", "latest", "seed=3"], ["fork=latest", "mode=info"], ["continue=latest", "fork=latest"]):
+        planned, real = toy("plan", *words), toy(*words)
+        assert (planned.code, planned.err) == (real.code, real.err)
+        assert planned.code == 2
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("runner.cpus=none", "cpus=none can't be done"),
+        ("runner.workers=0", "runner.workers=0"),
+        ("+runner.resources.work.cpu=1", "Unknown resource of runner.resources.work 'cpu'"),
+        ("runner.resources=3", "Resources of runner.resources can't be 3"),
+    ],
+)
+def test_settings_of_the_runner_that_can_not_be_are_refused(toy: Mml, setting: str, said: str) -> None:
+    found = toy("plan", "toy", "runner=local", setting)
+    assert found.code == 2
+    assert said in found.err
 
 
 def test_a_plan_with_a_circle_is_refused(mml: Mml, tmp_path: Path) -> None:
