@@ -20,6 +20,7 @@ _PART_GAP = 48  # between parts that stand side by side
 _STACK = 6  # by which the cards of a box of many steps stand out
 _TIP, _TRUNK, _ROUND = 8, 16, 7
 _CROWD = 6  # lines at a box, beyond which they share a way
+_WIDEST = 1200  # that a chain may be in one row
 _LOOK = 1.6  # width by height that a picture of many parts should have
 _CLASSES = {DONE: "done", TAKEN: "taken", TO_DO: "todo", FAILED: "failed"}
 _STYLE = """
@@ -129,6 +130,8 @@ class _Piece(NamedTuple):
         crowded = len(self.boxes[other].needs) > _CROWD, self._users[one] > _CROWD
         x, y = self._left(start) + self.widths[start.column], self._middle(start)
         path = [f"M{x:.1f} {y:.1f}"]
+        if end.column <= start.column:
+            return _arrow([*path, self._way_back(x, y, end)], self._left(end) - _TIP, self._middle(end))
         for place in [*self.layout.lines[one, other], end]:
             to_x, to_y = self._left(place) - _TIP * (place is end), self._middle(place)
             path.append(_bend((x, y), (to_x, to_y), *crowded))
@@ -136,8 +139,20 @@ class _Piece(NamedTuple):
             if place is not end:
                 x += self.widths[place.column]
                 path.append(f"H{x:.1f}")
-        tip = f'<path class="tip" d="M{x:.1f} {y - _TIP / 2:.1f}l{_TIP} {_TIP / 2}l-{_TIP} {_TIP / 2}z"/>'
-        return f'<path class="line" d="{"".join(path)}"/>{tip}'
+        return _arrow(path, x, y)
+
+    def _way_back(self, x: float, y: float, end: Place) -> str:
+        """Return the way of a line from the end of a row of a chain to the beginning of the next row."""
+        between, to_x, to_y = (y + self._middle(end)) / 2, self._left(end) - _TIP, self._middle(end)
+        right, left = x + _TRUNK, to_x - _TRUNK / 2
+        return "".join(
+            [
+                f"H{right - _ROUND:.1f}Q{right:.1f} {y:.1f} {right:.1f} {y + _ROUND:.1f}",
+                f"V{between - _ROUND:.1f}Q{right:.1f} {between:.1f} {right - _ROUND:.1f} {between:.1f}",
+                f"H{left + _ROUND:.1f}Q{left:.1f} {between:.1f} {left:.1f} {between + _ROUND:.1f}",
+                f"V{to_y - _ROUND:.1f}Q{left:.1f} {to_y:.1f} {left + _ROUND:.1f} {to_y:.1f}H{to_x:.1f}",
+            ]
+        )
 
     @property
     def _users(self) -> Counter[int]:
@@ -157,6 +172,12 @@ class _Piece(NamedTuple):
         state = _CLASSES[min((step.state for step in box.steps), key=_ORDER.index)]
         texts = _texts(box, x, y + _HEIGHT / 2)
         return f'<g class="{state}"><title>{_safe(box_tip(box))}</title>{"".join([*cards, *texts])}</g>'
+
+
+def _arrow(path: Sequence[str], x: float, y: float) -> str:
+    """Return a line, with a tip at its end."""
+    tip = f'<path class="tip" d="M{x:.1f} {y - _TIP / 2:.1f}l{_TIP} {_TIP / 2}l-{_TIP} {_TIP / 2}z"/>'
+    return f'<path class="line" d="{"".join(path)}"/>{tip}'
 
 
 def _bend(start: tuple[float, float], end: tuple[float, float], many_in: bool, many_out: bool) -> str:
@@ -231,11 +252,22 @@ def _alike(pieces: Sequence[_Piece]) -> list[_Piece]:
 def _piece(part: Sequence[int], boxes: Sequence[Box]) -> _Piece:
     new = {number: place for place, number in enumerate(part)}
     own = [boxes[number]._replace(needs=[new[needed] for needed in boxes[number].needs]) for number in part]
-    layout = lay_out([box.needs for box in own], centred=True)
+    layout = _wrapped(own) or lay_out([box.needs for box in own], centred=True)
     widths = [0.0] * layout.columns
     for box, place in zip(own, layout.boxes, strict=True):
         widths[place.column] = max(widths[place.column], _box_width(box))
     return _Piece(own, layout, [0.0] * layout.columns, widths)
+
+
+def _wrapped(boxes: Sequence[Box]) -> Layout | None:
+    """Return a layout of a long chain in rows, as text is; None for any other graph, and a chain that has room."""
+    if any(box.needs != ([number - 1] if number else []) for number, box in enumerate(boxes)):
+        return None
+    columns = max(1, int(_WIDEST / (max(map(_box_width, boxes)) + _CHANNEL)))
+    if len(boxes) <= columns:
+        return None
+    places = [Place(number % columns, number // columns) for number in range(len(boxes))]
+    return Layout(places, {(number - 1, number): [] for number in range(1, len(boxes))}, places[-1].row + 1, columns)
 
 
 def _safe(text: str) -> str:

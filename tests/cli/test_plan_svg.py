@@ -132,3 +132,17 @@ def test_parts_stand_side_by_side_when_the_picture_would_be_too_high() -> None:
     root = drawn(folds(["a", "b", "c"], 5))
     assert float(root.get("width", "")) > float(root.get("height", ""))
     assert len({box[0] for box in boxes_of(root)}) == 6
+
+
+def test_a_long_chain_goes_on_in_the_next_row_as_text_does() -> None:
+    steps = [planned(n, "abcde"[n % 5], [n], needs=[n - 1] if n else []) for n in range(40)]
+    root = drawn(steps)
+    boxes = boxes_of(root)
+    assert float(root.get("width", "")) < 1400
+    rows = sorted({top for _, top, _, _ in boxes})
+    assert len(rows) > 3
+    assert boxes == sorted(boxes, key=lambda box: (box[1], box[0]))
+    back = [path.get("d", "") for path in root.iter(f"{SVG}path") if path.get("class") == "line"]
+    assert len(back) == 39
+    assert sum(path.count("Q") == 4 for path in back) == len(rows) - 1
+    assert "Q" not in "".join(path.get("d", "") for path in drawn(chain(3)).iter(f"{SVG}path"))
