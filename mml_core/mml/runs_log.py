@@ -43,19 +43,23 @@ def _run_texts(info: RunInfo, given: argparse.Namespace) -> Iterator[str]:
 
     A driver that was killed, or has left the run to a queue, may have left something in the logs of its workers.
     """
-    folder = info.path
-    left = [] if is_running(folder) else [f"{line}\n" for lines in LogTails(folder).read_rest() for line in lines]
-    if not (folder / LOG_FILE).exists() and not given.follow and not left:
+    folder, log, count = info.path, info.path / LOG_FILE, max(0, given.lines)
+    left = [] if is_running(folder) else _left_with_workers(folder, count)
+    if not log.exists() and not given.follow and not left:
         show(f"Run {info.name} has no log: nothing was logged, or it was killed before.")
         return
-    if given.lines:
-        left = left[-given.lines :]
-    if len(left) < given.lines or not given.lines:
-        start = tail_start(folder / LOG_FILE, given.lines - len(left) if given.lines else 0)
-        yield from _texts(folder / LOG_FILE, start, partial(is_running, folder) if given.follow else None)
+    if not count or len(left) < count:
+        start = tail_start(log, count - len(left) if count else 0)
+        yield from _texts(log, start, partial(is_running, folder) if given.follow else None)
     yield from left
     if given.follow and info.state == DETACHED:
         yield from _texts_of_workers(folder)
+
+
+def _left_with_workers(folder: Path, count: int) -> list[str]:
+    """Return the last lines of workers that are not in the log of their run; 0 for all."""
+    left = [f"{line}\n" for lines in LogTails(folder).read_rest() for line in lines]
+    return left[-count:] if count else left
 
 
 def _texts_of_workers(folder: Path) -> Iterator[str]:

@@ -92,7 +92,6 @@ def draw_queue(queue: Queue, shown: int = SHOWN) -> Iterator["RenderableType"]:
 
     if queue.fault:
         yield Text.assemble(("  queue  ", "dim"), (f"Slurm does not answer: {queue.fault}", _BAD))
-        return
     if not queue.jobs:
         return
     counts = ", ".join(f"{count:,} {state}" for state, count in Counter(job.state for job in queue.jobs).items())
@@ -101,10 +100,13 @@ def draw_queue(queue: Queue, shown: int = SHOWN) -> Iterator["RenderableType"]:
     for name in ("job", "state", "step", "where", "since"):
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1 if name == "step" else None)
     for job in queue.jobs[:shown]:
-        reason = "is over, `mml continue` takes it" if job.state == REPORTED else job.reason
-        why = " ".join(part for part in (job.where, f"({reason})" if reason else "") if part)
         state = Text(job.state, style=_STYLES.get(job.state, _BAD))
-        table.add_row(f"    {job.job or '?'}", state, job.step, why, job.since.replace("T", " "))
+        table.add_row(f"    {job.job or '?'}", state, job.step, _where_or_why(job), job.since.replace("T", " "))
     yield table
     if (more := len(queue.jobs) - shown) > 0:
         yield Text(f"    and {count_text(more, 'more job')}", style="dim")
+
+
+def _where_or_why(job: "QueuedJob") -> str:
+    reason = "is over, `mml continue` takes it" if job.state == REPORTED else job.reason
+    return " ".join(part for part in (job.where, f"({reason})" if reason else "") if part)
