@@ -162,7 +162,7 @@ class DirectRunner:
             self._run.take_down(work, {"runner": "direct", "cancel": "tests.support.crew:cancel"})
 
     def wait(self, seconds: float | None) -> list[Report]:
-        if not self.waiting:
+        if not self.waiting or self.detaches:
             return []
         index = {"first": 0, "last": -1}.get(self.order, self._random.randrange(len(self.waiting)))
         work = self.waiting.pop(index)

@@ -139,7 +139,8 @@ def test_tasks_of_running_runs_are_known_across_projects(tmp_path: Path) -> None
 
 def test_all_kinds_are_templates_states_and_what_lies_with_the_data() -> None:
     assert all_kinds(["plots"]) == ["plots", *RUN_KINDS.values(), CREATIONS, CACHE]
-    assert set(RUN_KINDS.values()) == {f"runs_{s}" for s in ("finished", "interrupted", "crashed", "failed", "damaged")}
+    ends = ("finished", "interrupted", "detached", "crashed", "failed", "damaged")
+    assert set(RUN_KINDS.values()) == {f"runs_{end}" for end in ends}
 
 
 def test_files_and_bytes_are_counted_links_unfollowed(tmp_path: Path) -> None:

@@ -14,4 +14,9 @@ def test_names_stay_what_older_runs_have() -> None:
         "LOG_FILE": "exp.log",
         "ERRORS_FOLDER": "errors",
         "LIVE_FILE": "live.json",
+        "WORKERS_FOLDER": "workers",
+        "ATTEMPTS_FOLDER": "attempts",
+        "JOB_FILE": "job.json",
+        "REPORT_FILE": "report.bin",
+        "SLURM_FOLDER": "slurm",
     }

@@ -42,7 +42,7 @@ def test_struct_that_nothing_is_known_of_has_no_view() -> None:
     views = StructViews({})
     assert views.view("t", [(0, 9)]) is None
     add(views, 0, [], StructState({"a": "1"}, []))
-    assert views.view("t", []) == nothing()
+    assert views.view("t", []) is None
     assert views.view("u", [(0, 9)]) is None
 
 
@@ -112,6 +112,14 @@ def test_steps_that_alter_the_same_at_once_are_refused() -> None:
     made = change(first, StructState({}, [model("a", performance=2.0)]))
     with pytest.raises(PlanError, match=r"Step 3 changed what another step, one of \[2\], .* 't' .*`after` the other"):
         views.journaled("t", 2, [(0, 1)], made)
+
+
+def test_models_that_reuse_found_for_several_steps_are_there_once() -> None:
+    views = StructViews({})
+    add(views, 0, [], StructState({"r": "0"}, [model("reused"), model("a")]))
+    add(views, 2, [(0, 1)], StructState({"r": "0"}, [model("reused", performance=1.0), model("a")]))
+    add(views, 1, [], StructState({"r": "0"}, [model("reused"), model("b")]))
+    assert views.state("t") == StructState({"r": "0"}, [model("reused", performance=1.0), model("a"), model("b")])
 
 
 def test_lines_of_steps_that_saw_more_than_they_need_are_shown_with_all() -> None:

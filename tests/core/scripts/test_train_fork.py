@@ -57,7 +57,7 @@ def fork(root: Path, *overrides: str) -> TrainScheduler:
         (["mode.cv=true"], [0, 1, 2]),
         (["mode.predict=[test]"], [0, 1]),
         (["mode.subroutines=[train,predict]"], [0, 1]),
-        (["trainer.limit_test_batches=1"], [0, 2]),
+        (["trainer.limit_test_batches=1"], [0]),
         (["sampling.eval_batch_size=3"], []),
         (["trainer.max_epochs=1"], []),
         (["trainer.limit_train_batches=1"], []),

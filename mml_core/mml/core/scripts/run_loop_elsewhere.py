@@ -60,6 +60,10 @@ class ElsewhereLoop(RunLoop):
             self._agenda.again(heappop(self._later)[1])
         goes_on = super()._fill()
         if self._runner.detaches and not self._later:
+            for report in self._runner.wait(0):  # which returns when all is submitted
+                self._settle(report)
+            if self._later or self._agenda.ready:
+                return True
             self.detached = bool(self._flying)
             return False
         return goes_on

@@ -52,8 +52,6 @@ class StructTracker:
     def watch(self, viewer: Callable[[str], StructState | None] | None) -> None:
         """Let each step see of a struct what `viewer` returns; None where nothing is recorded of the struct."""
         self._viewer = viewer
-        for name, struct in self._structs.items():
-            self._loaded.setdefault(name, state_of(struct, self._fm.roots))
 
     def show(self, states: Callable[[str], StructState | None]) -> None:
         """Bring all structs that are loaded to given states; None where nothing is recorded of a struct."""
@@ -115,6 +113,8 @@ class StructTracker:
             state = self._viewer(name)
             if state is not None:
                 self._reused.pop(name, None)
+            elif (found := difference(_NOTHING, self._loaded[name])) is not None:
+                self._reused[name] = found
             self._set(name, self._loaded[name] if state is None else state)
         return self._state_before(name)
 
@@ -131,13 +131,12 @@ class StructTracker:
         if name not in self._structs:
             # What `reuse` found once is what a continued run goes on with, also when there is a newer file by now.
             struct = self._fm.load_struct(name, with_reuse=name not in self._recorded)
-            if (reused := difference(_NOTHING, state_of(struct, self._fm.roots))) is not None:
+            self._loaded[name] = state_of(struct, self._fm.roots)
+            if (reused := difference(_NOTHING, self._loaded[name])) is not None:
                 self._reused[name] = reused
             for change in self._recorded.get(name, []):
                 apply_change(struct, change, self._fm.roots)
             self._structs[name] = struct
-            if self._viewer is not None:
-                self._loaded[name] = state_of(struct, self._fm.roots)
         return self._structs[name]
 
 

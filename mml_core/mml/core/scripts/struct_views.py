@@ -69,7 +69,7 @@ class StructViews:
         return self._states.get(task)
 
     def view(self, task: str, visible: Ranges) -> StructState | None:
-        """Return the state of a struct as a step sees it; None when nothing of it is recorded by anyone.
+        """Return the state of a struct as a step sees it; None when nothing that it sees is recorded.
 
         Args:
             task: its name.
@@ -86,7 +86,7 @@ class StructViews:
         except CannotTransferError:
             # It builds on a step that the plan says it does not need, which was possible where one came after another.
             return self._states.get(task)
-        return state
+        return state if seen or task in self._initial else None
 
     def journaled(self, task: str, step: int, visible: Ranges, change: Any) -> dict[str, Any] | None:
         """Return a change, relative to what its step saw, as one relative to all that is recorded up to now.
@@ -97,7 +97,8 @@ class StructViews:
         before = self.view(task, visible) or nothing()
         here = self._states.get(task, nothing())
         try:
-            after = self._ordered(task, step, transferred(before, self._without_later(task, step, change), here))
+            mine = self._own(task, step, before, change, here)
+            after = here if mine is None else self._ordered(task, step, transferred(before, mine, here))
         except CannotTransferError:
             others = [other.step + 1 for other in self._changes.get(task, ()) if not is_in(other.step, visible)]
             msg = (
@@ -113,11 +114,21 @@ class StructViews:
         for model in after.models:
             makers.setdefault(_identity(model), step)
 
-    def _without_later(self, task: str, step: int, change: Any) -> Any:
-        """Return a change without paths that a later step of the plan has set already."""
-        makers = self._makers.get(task, {})
-        paths = {key: path for key, path in change.get("paths", {}).items() if makers.get(key, -1) <= step}
-        return {**change, "paths": paths}
+    def _own(self, task: str, step: int, before: StructState, change: Any, here: StructState) -> dict[str, Any] | None:
+        """Return what of a change is a step's own.
+
+        Not its own are paths that a later step of the plan has set, and models that others have added as well: those
+        that `reuse` finds for each step that is the first to ask for the task.
+        """
+        makers, known = self._makers.get(task, {}), {_identity(model) for model in here.models}
+        had = {_identity(model) for model in before.models}
+        after = applied(before, change)
+        models = [model for model in after.models if _identity(model) in had or _identity(model) not in known]
+        changed = {key for key, path in after.paths.items() if before.paths.get(key) != path}
+        later = {key for key in changed if makers.get(key, -1) > step}
+        paths = {key: path for key, path in after.paths.items() if key not in later}
+        kept = {key: path for key, path in before.paths.items() if key in later}
+        return change_between(before, StructState(paths | kept, models))
 
     def _ordered(self, task: str, step: int, state: StructState) -> StructState:
         """Return a state whose models have the order of the plan, whichever was there first."""
