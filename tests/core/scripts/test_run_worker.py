@@ -219,6 +219,20 @@ def test_attempt_that_was_given_up_before_does_nothing(make: Callable[..., Run])
     assert not list(run.folder.parents[1].glob("CREW/**/*.txt"))
 
 
+def test_attempt_that_is_started_again_leaves_nothing_of_its_first_start(
+    make: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = make(*PLAN)
+    folder = AttemptFolder(run.folder, "0001.1.1")
+    folder.create()
+    first = outcome(run.execute(0, fenced=True))
+    second = outcome(run.execute(0, fenced=True))
+    assert second.paths == first.paths
+    assert folder.announced() == [path for path, _ in second.paths]
+    names = sorted(path.name for path in (tmp_path / "results/default/CREW/t").iterdir())
+    assert names == [".claims", "note_0001.txt"]
+
+
 def test_attempt_that_is_given_up_meanwhile_puts_no_file_in_its_place(
     make: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -133,6 +133,8 @@ class StepWorker:
     def _attempt(self, work: Work) -> StepOutcome:
         scheduler = self._scheduler
         self._check()
+        if work.fenced:
+            self._remove_earlier(AttemptFolder(self._run, work.name))
         step = self._numbers.step = self._bring_plan(work)
         mark_step(step.position + 1, str(step.record))
         scheduler.progress.begin_step(step.position + 1, str(step.record))
@@ -140,6 +142,13 @@ class StepWorker:
         scheduler.return_value = restored_value(self._value_before(work))
         outcome = execute_step(scheduler, step)
         return msgspec.structs.replace(outcome, paths=self._paths) if self._paths else outcome
+
+    def _remove_earlier(self, folder: AttemptFolder) -> None:
+        """Remove what an earlier start of the same attempt left, e.g. of a job that was queued again."""
+        fm = self._scheduler.fm
+        for text in folder.announced():
+            fm.remove_half_written(fm.roots.to_path(text))
+            folder.withdraw(text)
 
     def _bring_plan(self, work: Work) -> Step:
         """Bring the scheduler's plan to what the driver's is, and return the step to do."""
