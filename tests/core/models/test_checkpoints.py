@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mml.core.models.checkpoints import FILES, CheckpointFolder, DurableCheckpointIO, file_digest, loads_safely, moved
+from mml.core.scripts.utils import WriteCheck
 
 
 def numbers(folder: CheckpointFolder) -> list[int]:
@@ -204,3 +205,18 @@ def test_what_can_not_be_loaded_safely_is_explained(tmp_path: Path) -> None:
     assert "unsupported GLOBAL posix.mkdir" in str(loads_safely(tmp_path / "x.ckpt"))
     torch.save({"n": 1}, tmp_path / "x.ckpt")
     assert loads_safely(tmp_path / "x.ckpt") is None
+
+
+def test_checkpoint_of_an_attempt_that_was_given_up_takes_no_place_and_removes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = filled(tmp_path, 3)
+    before = sorted(folder.path.iterdir())
+
+    def refuse() -> None:
+        raise PermissionError("given up")
+
+    monkeypatch.setattr(WriteCheck, "check", staticmethod(refuse))
+    with pytest.raises(PermissionError, match="given up"):
+        folder.write({"n": 4})
+    assert sorted(folder.path.iterdir()) == before

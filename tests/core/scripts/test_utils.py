@@ -13,6 +13,7 @@ import pytest
 from mml.core.scripts.utils import (
     LearningPhase,
     Singleton,
+    WriteCheck,
     as_list,
     atomic_save,
     atomic_write,
@@ -323,3 +324,23 @@ def test_bytes_are_durable_before_the_file_has_its_name_and_then_the_name(
         with atomic_write(tmp_path / "x") as file:
             file.write(b"1")
     assert order == ["fsync", "replace", "fsync"]
+
+
+@pytest.mark.parametrize("write", ["atomic_write", "atomic_save"])
+def test_nothing_takes_its_place_when_this_process_may_not_write_any_more(
+    write: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise PermissionError("given up")
+
+    path = tmp_path / "file.txt"
+    path.write_text("before")
+    monkeypatch.setattr(WriteCheck, "check", staticmethod(refuse))
+    with pytest.raises(PermissionError, match="given up"):
+        if write == "atomic_save":
+            atomic_save(path, lambda beside: beside.write_text("after") and None)
+        else:
+            with atomic_write(path, "w") as file:
+                file.write("after")
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]

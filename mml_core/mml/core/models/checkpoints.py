@@ -14,7 +14,7 @@ from typing import IO, Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from mml.core.scripts.utils import atomic_write, fsync_folder
+from mml.core.scripts.utils import atomic_write, fsync_folder, put_in_place
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class CheckpointFolder:
         try:
             digest = save_durably(state, beside)
             path = self.path / f"{number:06d}-{digest}.ckpt"
-            beside.replace(path)
+            put_in_place(beside, path)
         except BaseException:
             beside.unlink(missing_ok=True)
             raise

@@ -121,7 +121,12 @@ class WriteCheck:
     check: ClassVar[Callable[[], None] | None] = None
 
 
-def _put_in_place(beside: Path, path: Path) -> None:
+def put_in_place(beside: Path, path: Path) -> None:
+    """Let a written file take the place of `path`, if this process may write.
+
+    Raises:
+        AttemptRevokedError: it may not any more.
+    """
     if WriteCheck.check is not None:
         WriteCheck.check()
     beside.replace(path)
@@ -150,7 +155,7 @@ def atomic_write(path: Path, mode: str = "wb", encoding: str | None = None) -> I
             file.flush()
             os.fsync(file.fileno())
         _apply_umask(name)
-        _put_in_place(Path(name), path)
+        put_in_place(Path(name), path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -170,7 +175,7 @@ def atomic_save(path: Path, write: Callable[[Path], None]) -> None:
         write(beside)
         with beside.open("rb") as file:
             os.fsync(file.fileno())
-        _put_in_place(beside, path)
+        put_in_place(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
