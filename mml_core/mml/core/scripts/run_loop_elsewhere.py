@@ -128,11 +128,13 @@ class ElsewhereLoop(RunLoop):
         """Take in what came of an attempt while the run ends; a signal that is on its way has been heard."""
         if (flight := self._take_down(report)) is None:
             return
+        to_blame = self._book.step
         with suppress(Interrupted, PlanError):
             if report.outcome is not None:
                 self._record(flight, report.outcome)
             else:
                 self._end_badly(flight, report)
+        self._book.step = to_blame  # the step that ends the run, not one that was done meanwhile
 
     def _close(self) -> None:
         super()._close()
