@@ -23,7 +23,7 @@ _HASTY = {
     "RAY_health_check_failure_threshold": "4",
 }
 _MARK = "MML_TEST_RAY"
-_LIMIT = 120
+_LIMIT = 60
 
 
 class RayCluster:

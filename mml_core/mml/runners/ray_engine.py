@@ -93,6 +93,8 @@ class Engine:
                 self._connect(address)
             context = self.ray.get_runtime_context()
         self.address, self._node = context.gcs_address, context.get_node_id()
+        if not self._own and address != self.address:
+            logger.warning("This process is connected to the Ray at %s already: that one is used.", self.address)
         self._last_seen = self._last_look = time.monotonic()
 
     def nodes(self) -> list[Node]:

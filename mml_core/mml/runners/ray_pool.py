@@ -72,7 +72,7 @@ class Pool:
         if self._waiting:
             return False
         depth = self._pace.recent
-        return self._may_start(shape) or (depth > 1 and any(len(slot.works) < depth for slot in same))
+        return self._may_start(shape) or any(len(slot.works) < depth for slot in same if slot.quick)
 
     def submit(self, work: Work, shape: Shape) -> None:
         """Take an attempt."""
@@ -167,7 +167,7 @@ class Pool:
         depth = self._pace.depth(work.record.command)
         if depth > 1 and self._may_start(shape):
             return None
-        return best if len(best.works) < depth and best.age < 1.0 else None
+        return best if len(best.works) < depth and best.quick else None
 
     def _may_start(self, shape: Shape) -> bool:
         """Tell whether Ray should be asked for one more worker; those without work would make place for it."""

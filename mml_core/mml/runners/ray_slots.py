@@ -54,6 +54,11 @@ class Slot:
         """Seconds since it changed what it does."""
         return time.monotonic() - self.since
 
+    @property
+    def quick(self) -> bool:
+        """Whether what it does may be over in no time."""
+        return bool(self.works) and self.age < 2 * _QUICK
+
     def start(self, work: Work, data: bytes) -> Any:
         """Let it make an attempt, after those that it has already."""
         if not self.works:
