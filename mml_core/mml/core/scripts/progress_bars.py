@@ -31,10 +31,10 @@ _PART = "  "  # between the parts of a free text
 _GIVE_WAY = ((_BAR, NARROW_BAR), (_FREE_TEXT, 0), (_DESCRIPTION, LEAST_TEXT))
 _GIVE_WAY_STEADILY = (
     (_BAR, NARROW_BAR),
+    (_RATE, _GONE),
     (_FREE_TEXT, LEAST_TEXT),
     (_DESCRIPTION, LEAST_TEXT),
     (_FREE_TEXT, 0),
-    (_RATE, _GONE),
     (_LEFT, _GONE),
 )
 STYLES = ("", "progress.download", "progress.data.speed", "progress.elapsed", "progress.remaining", "")
