@@ -1,4 +1,4 @@
-"""`mml info` with no task beside a minimal Hydra app: wall time of whole processes."""
+"""`mml info` with no task beside a minimal Hydra app, and its plan beside it: wall time of whole processes."""
 
 import os
 import tempfile
@@ -28,7 +28,13 @@ def main() -> None:
             lambda: wall(python("app.py", "hydra.run.dir=.", "hydra.output_subdir=null"), folder, env),
             runs=9,
         )
-    show("mml info with no task / a minimal Hydra app", ratio, "<= 1.5", f"{ours:.2f} s / {peer:.2f} s")
+        show("mml info with no task / a minimal Hydra app", ratio, "<= 1.5", f"{ours:.2f} s / {peer:.2f} s")
+        ours, peer, ratio = pairs(
+            lambda: wall(python("-m", "mml", "plan", "info"), folder, env),
+            lambda: wall(python("-m", "mml", "info"), folder, env),
+            runs=9,
+        )
+    show("mml plan info / mml info, both with no task", ratio, "", f"{ours:.2f} s / {peer:.2f} s")
 
 
 if __name__ == "__main__":

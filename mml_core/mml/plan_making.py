@@ -43,7 +43,7 @@ class PlanMaker:
         history = self._history(scheduler)
         present = Present(
             mode=str(cfg.mode.get("id", "")),
-            config=plain_config(cfg),
+            config=plain_config(cfg) if history.steps else {},  # takes as long as all the rest
             step_config=scheduler.step_config,
             roots=fm.roots,
             project=fm.proj_path.name,
