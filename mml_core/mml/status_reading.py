@@ -19,7 +19,7 @@ from mml.runs_list import ListedRun
 from mml.runs_list import as_record as listed_record
 from mml.runs_log import last_line
 from mml.status_queue import Queue, queue_record, read_queue
-from mml.status_workers import worker_steps
+from mml.status_workers import last_line_of_workers, worker_steps
 
 
 class Status(NamedTuple):
@@ -82,7 +82,7 @@ def read_status(info: RunInfo, queue_of: Callable[[Path], Queue | None] = read_q
         step_started=begun.get(step) if step is not None else None,
         live=live,
         owner=read_owner(folder / LOCK_FILE),
-        log=last_line(folder / LOG_FILE),
+        log=last_line(folder / LOG_FILE) if info.state != DETACHED else last_line_of_workers(folder),
         sign=_last_sign(folder),
         signal=record.last.signal if isinstance(record.last, Stopped) else "",
         begun=[(place + 1, _step_name(record, place)) for place in begun] if info.state != RUNNING else (),

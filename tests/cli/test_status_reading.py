@@ -234,9 +234,11 @@ def test_a_detached_run_is_told_by_its_workers(tmp_path: Path) -> None:
     worker = folder / "workers" / "w1"
     worker.mkdir(parents=True)
     (worker / "live.json").write_bytes(msgspec.json.encode(Live(time.time(), 1, 3, 3, "work(2)", bars=[BAR])))
+    (worker / "exp.log").write_text("all is well\n")
     with RunLock(worker):
         found = read_status(info)
     assert [(step.number, step.worker) for step in found.running] == [(3, "w1")]
+    assert found.log == "[w1] all is well"
     assert found.step == 3
 
 

@@ -9,7 +9,7 @@ import pytest
 from mml import status_workers
 from mml.core.scripts.progress_state import Live, LiveBar
 from mml.core.scripts.run_lock import RunLock
-from mml.status_workers import worker_steps
+from mml.status_workers import last_line_of_workers, worker_steps
 
 NOW = 1_000_000.0
 
@@ -57,3 +57,14 @@ def test_a_worker_that_ends_while_it_is_asked_is_none(tmp_path: Path, monkeypatc
     folder = write(tmp_path, "w1", 3)
     monkeypatch.setattr(status_workers, "probe", lambda _: (folder / "live.json").unlink())
     assert list(worker_steps(tmp_path, NOW)) == []
+
+
+def test_the_last_line_is_that_of_the_worker_that_wrote_last(tmp_path: Path) -> None:
+    assert last_line_of_workers(tmp_path) == ""
+    for worker, at in (("w1", NOW), ("w2", NOW - 5)):
+        log = write(tmp_path, worker, 1) / "exp.log"
+        log.write_text(f"first of {worker}\nlast of {worker}\n\n")
+        os.utime(log, (at, at))
+    assert last_line_of_workers(tmp_path) == "[w1] last of w1"
+    (tmp_path / "workers" / "w1" / "exp.log").write_text("")
+    assert last_line_of_workers(tmp_path) == ""
