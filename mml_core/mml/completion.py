@@ -19,14 +19,16 @@ from mml.core.scripts.environment import data_location, results_location
 from mml.core.scripts.exceptions import MMLMisconfigurationException
 from mml.core.scripts.plugins import load_plugins
 from mml.core.scripts.runs import list_runs
+from mml.detaching import DETACH_FLAG
 from mml.forking import FORK
 from mml.plan_words import own_flags
 from mml.verb_completion import VERBS, verb_words
 
 SHELLS = ("bash", "zsh", "fish")
 _BEFORE_A_RUN = ((CONTINUE,), (CONTINUE, FORK_FLAG))
-_FLAGS = ("--help", "--version", "--multirun", "--cfg", "--info", "--resolve", "--config-dir", "--config-name")
-_NOT_TO_PLAN = {"--version", "--cfg", "--info", "--resolve"}
+_OF_CONFIGS = ("--cfg", "--info", "--resolve", "--config-dir", "--config-name")
+_FLAGS = ("--help", "--version", "--multirun", DETACH_FLAG, *_OF_CONFIGS)
+_NOT_TO_PLAN = {"--version", DETACH_FLAG, "--cfg", "--info", "--resolve"}
 _RUNS = 20
 PLAN = "plan"
 

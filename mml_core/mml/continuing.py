@@ -39,6 +39,7 @@ from mml.core.scripts.runs import (
     run_folders,
 )
 from mml.core.scripts.utils import did_you_mean
+from mml.detaching import attach
 
 LATEST = "latest"
 CONTINUE = "continue"
@@ -170,6 +171,7 @@ def continued_config(compose: Compose, overrides: Sequence[str], run: str) -> Di
     if others:
         composed, changes = _compare(compose, info, asked)
         apply_changes(stored, changes)
+    attach(stored, [key_of(override) for override in asked])
     stored.update({"proj": located.proj, "out_dir": located.out_dir, CONTINUE: info.name})
     if any(key_of(override) == "data_dir" for override in place):
         stored["data_dir"] = located.data_dir

@@ -48,6 +48,7 @@ plugins, versions of Python and packages, descriptions of tasks) is shown once, 
 FLAGS = {
     "--version": "Versions of mml, of Python and of all plugins.",
     "--multirun, -m": "Try several values, e.g. optimizer.lr=0.01,0.001, one run each.",
+    "--detach": "Leave the steps to the queue of the runner (runner=slurm) and end; `mml continue` collects them.",
     "--cfg job": "Show the config instead of running it; with --resolve all references replaced.",
     "--info": "Show how Hydra makes the config: all, config, defaults, defaults-tree, plugins or searchpath.",
     "--config-dir DIR": "Look for options in a folder of your own, too: DIR/<group>/<option>.yaml.",

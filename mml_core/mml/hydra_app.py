@@ -20,6 +20,7 @@ from mml.core.scripts.environment import load_env
 from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
 from mml.core.scripts.plugins import broken_plugins, load_plugins
 from mml.core.scripts.signals import guarded_signals
+from mml.detaching import DETACH_FLAG, check_detach, detach_override
 from mml.forking import FORK, find_fork
 from mml.outcome import tell
 from mml.sweeping import Jobs
@@ -96,14 +97,16 @@ def parse_flags(words: Sequence[str], more: Sequence[str] = ()) -> argparse.Name
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign] # argparse would print all of Hydra's flags and exit
     forks = FORK_FLAG in words
-    flags, unknown = parser.parse_known_intermixed_args([word for word in words if word != FORK_FLAG])
+    others = [word for word in words if word not in (FORK_FLAG, DETACH_FLAG)]
+    flags, unknown = parser.parse_known_intermixed_args(others)
     if unknown:
-        options = [*(option for action in parser._actions for option in action.option_strings), *more]
+        options = [*(option for action in parser._actions for option in action.option_strings), DETACH_FLAG, *more]
         raise UnknownNameError(unknown[0], kind="flag", known=[name for name in options if name.startswith("--")])
     if flags.overrides and flags.overrides[0] == CONTINUE:
         flags.overrides = expand_continue(flags.overrides[1:], FORK if forks else CONTINUE)
     elif forks:
         refuse(f"{FORK_FLAG} belongs to `continue`: mml continue <run> {FORK_FLAG} key=value")
+    flags.overrides += detach_override(words)
     return flags
 
 
@@ -281,6 +284,7 @@ def make_scheduler(cfg: DictConfig) -> Any:
     if OmegaConf.select(cfg, "mode.scheduler._target_") is None:
         msg = "The mode names no scheduler: mode.scheduler._target_ has to be the path of a class. See `mml help mode`."
         raise MMLMisconfigurationException(msg)
+    check_detach(cfg)
     return instantiate(cfg.mode.scheduler, cfg, _recursive_=False)
 
 

@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from mml.core.scripts.attempts import AttemptFolder
+from mml.core.scripts.exceptions import RunnerError
 from mml.core.scripts.resources import Resources
+from mml.core.scripts.run_files import REPORT_FILE
 from mml.runners.slurm_job import starts_of
+from mml.runners.slurm_queue import queued_jobs
 from mml.runners.transport import received_error
 from tests.support.slurm_machine import Machine
 from tests.support.slurm_runs import LIMIT, Driver
@@ -157,3 +161,187 @@ def test_a_job_that_has_to_leave_too_often_is_a_failure(
     assert not error.lost
     assert not error.interrupted
     assert "runner.max_requeues" in error.text
+
+
+def test_another_driver_takes_up_what_is_in_the_queue_or_has_reported(
+    driver: Callable[..., Driver], slurm: Machine, tmp_path: Path
+) -> None:
+    first, path = driver(), tmp_path / "mark"
+    first.open()
+    done, runs, dies = work(0, "add", 4, 5), work(1, "mark", str(path), 3), work(2, "leave", 3)
+    first.submit(done, runs, dies)
+    first.queue()
+    wait_for(lambda: (AttemptFolder(first.folder, done.name).path / REPORT_FILE).exists() and begun(path))
+    wait_for(lambda: slurm.state(first.job(dies)) == "FAILED")
+    first.runner.detaches = True  # as if it were killed: it cancels nothing
+    other = driver()
+    assert other.open(done, runs, dies, work(3, "nothing")) == [done, runs]
+    reports = other.collect(2)
+    assert reports[0].outcome is not None
+    assert reports[0].outcome.value == 9
+    assert reports[1].outcome is not None
+    assert path.read_text().count("begin") == 1
+
+
+def test_jobs_of_a_driver_that_died_before_it_had_their_numbers_are_found_by_their_name(
+    driver: Callable[..., Driver], slurm: Machine, tmp_path: Path
+) -> None:
+    first, items = driver(), [work(number, "mark", str(tmp_path / str(number)), 60) for number in range(3)]
+    first.open()
+    first.submit(*items)
+    first.queue()
+    jobs = [first.job(item) for item in items]
+    first.runner.detaches = True
+    for item in items:
+        folder = AttemptFolder(first.folder, item.name)
+        folder.take_down({**(folder.job() or {}), "job": ""})
+    (first.folder / "slurm" / f"{jobs[1]}_submitted.pkl").unlink()
+    other = driver()
+    assert other.open(*items) == [items[0], items[2]]
+    assert [other.job(item) for item in items] == [jobs[0], "", jobs[2]]
+    assert slurm.state(jobs[1]) == "CANCELLED"  # it would not have known what to do
+
+
+def test_work_that_needs_other_work_waits_for_it_in_the_queue(
+    driver: Callable[..., Driver], slurm: Machine, tmp_path: Path
+) -> None:
+    one, path = driver(detach=True), tmp_path / "order"
+    one.open()
+    folds = [work(number, "mark", str(path), 1) for number in range(2)]
+    last = msgspec.structs.replace(work(2, "mark", str(path), 0), pending=[fold.name for fold in folds])
+    assert one.runner.has_room(last.resources)
+    one.submit(*folds, last)
+    assert one.runner.wait(0) == []
+    array = one.job(folds[0]).partition("_")[0]
+    assert slurm.ask("squeue", "-h", "-o", "%E", "-j", one.job(last)).startswith(f"afterok:{array}")
+    one.runner.close()  # leaves them to the queue
+    jobs = queued_jobs(one.folder)
+    assert [(job.step, job.job) for job in jobs] == [(str(item), one.job(item)) for item in (*folds, last)]
+    assert jobs[2].state == "PENDING"
+    assert jobs[2].reason == "Dependency"
+    other = driver()
+    assert other.open(*folds, last) == [*folds, last]
+    assert all(report.outcome for report in other.collect(3).values())
+    assert [line.split()[0] for line in path.read_text().splitlines()][-2:] == ["begin", "end"]
+
+
+def test_work_that_needs_what_failed_leaves_the_queue(driver: Callable[..., Driver], slurm: Machine) -> None:
+    one = driver(detach=True)
+    one.open()
+    fails = work(0, "fail", "boom")
+    needs = msgspec.structs.replace(work(1, "nothing"), pending=[fails.name])
+    one.submit(fails, needs)
+    one.runner.wait(0)
+    wait_for(lambda: slurm.state(one.job(needs)) == "CANCELLED")
+    other = driver()
+    assert other.open(fails, needs) == [fails]
+
+
+def test_a_controller_that_is_away_for_a_while_is_no_failure(
+    driver: Callable[..., Driver], slurm: Machine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, runs = driver(), work(0, "mark", str(tmp_path / "mark"), 3)
+    one.open()
+    one.submit(runs)
+    one.until(lambda: begun(tmp_path / "mark"))
+    slurm.stop("slurmctld", signal.SIGTERM)  # killed, it would forget the jobs of the last seconds
+    try:
+        one.submit(work(1, "add", 1, 1))
+        assert one.collect()[0].outcome is not None  # jobs report without Slurm
+        assert "Slurm can't be reached" in caplog.text
+    finally:
+        slurm.start("slurmctld")
+    assert one.collect()[1].outcome is not None
+    assert caplog.text.count("Slurm can't be reached") == 1
+    assert "Slurm answers again" in caplog.text
+
+
+def test_a_controller_that_stays_away_ends_the_run(driver: Callable[..., Driver], slurm: Machine) -> None:
+    one = driver(patience=0.001)
+    one.open()
+    one.submit(work(0, "nothing"))
+    slurm.stop("slurmctld", signal.SIGTERM)
+    try:
+        with pytest.raises(RunnerError, match="could not be reached for .* continue the run when"):
+            one.collect()
+        one.runner.interrupt()
+        one.runner.close()
+    finally:
+        slurm.start("slurmctld")
+
+
+def test_jobs_outlive_a_daemon_of_their_machine(driver: Callable[..., Driver], slurm: Machine, tmp_path: Path) -> None:
+    one, item = driver(), work(0, "mark", str(tmp_path / "mark"), 3)
+    one.open()
+    one.submit(item)
+    one.until(lambda: begun(tmp_path / "mark"))
+    slurm.stop("slurmd")
+    try:
+        assert one.collect()[0].outcome is not None
+    finally:
+        slurm.start("slurmd")
+
+
+def test_an_attempt_that_was_given_up_does_nothing(
+    driver: Callable[..., Driver], slurm: Machine, tmp_path: Path
+) -> None:
+    one, item = driver(), work(0, "mark", str(tmp_path / "mark"), 60)
+    one.open()
+    first = work(1, "sleep", 2, resources=Resources(cpus=slurm.cpus))
+    one.submit(first)
+    one.queue()
+    one.submit(item)
+    one.queue()
+    job = one.job(item)
+    AttemptFolder(one.folder, item.name).revoke()
+    one.collect()
+    wait_for(lambda: slurm.state(job) == "COMPLETED")
+    assert not (tmp_path / "mark").exists()
+    assert not AttemptFolder(one.folder, item.name).path.exists()
+
+
+def test_a_job_that_waits_for_ever_is_told_once(
+    driver: Callable[..., Driver], slurm: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, item = driver(partition="closed"), work(0, "nothing")
+    one.open()
+    one.submit(item)
+    one.until(lambda: "does not end by itself" in caplog.text)
+    time.sleep(3)
+    one.runner.wait(1)
+    assert caplog.text.count("does not end by itself") == 1
+    assert f"Slurm job {one.job(item)} of step 1, nothing() waits" in caplog.text
+    assert "runner.partition" in caplog.text
+
+
+def test_what_sbatch_refuses_is_a_misfit_with_its_words(driver: Callable[..., Driver], slurm: Machine) -> None:
+    one = driver(account="nobody")
+    one.open()
+    one.submit(work(0, "nothing"))
+    error = one.collect()[0].error
+    assert error is not None
+    assert error.misfit
+    assert "runner.account=nobody" in error.text
+    assert "Invalid account" in error.text
+
+
+def test_an_interpreter_that_is_not_there_is_told_at_once(driver: Callable[..., Driver]) -> None:
+    one = driver(python="/nowhere/python")
+    one.open()
+    one.submit(work(0, "nothing"))
+    error = one.collect()[0].error
+    assert error is not None
+    assert error.misfit
+    assert "runner.python" in error.text
+    assert "/nowhere/python" in error.text
+
+
+def test_only_so_many_jobs_are_in_the_queue(driver: Callable[..., Driver]) -> None:
+    one = driver(max_jobs=2)
+    one.open()
+    for number in range(2):
+        assert one.runner.has_room(Resources())
+        one.submit(work(number, "nothing"))
+    assert not one.runner.has_room(Resources())
+    one.collect(2)
+    assert one.runner.has_room(Resources())

@@ -59,6 +59,7 @@ MpiDefault=none
 SwitchType=switch/none
 DefMemPerCPU=200
 KillWait=5
+MessageTimeout=4
 MinJobAge=3600
 PropagateResourceLimits=NONE
 GresTypes=gpu
@@ -120,9 +121,9 @@ class Machine(NamedTuple):
         """Let a job that was requeued start at once; Slurm would hold it for two minutes."""
         self.ask("scontrol", "update", f"jobid={job}", "StartTime=now", check=False)
 
-    def stop(self, daemon: str) -> None:
+    def stop(self, daemon: str, signum: int = signal.SIGKILL) -> None:
         """Kill a daemon."""
-        _kill(self.folder, daemon, signal.SIGKILL)
+        _kill(self.folder, daemon, signum)
 
     def start(self, daemon: str) -> None:
         """Start a daemon that was stopped, and wait until it is there."""

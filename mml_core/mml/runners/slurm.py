@@ -19,17 +19,18 @@ from mml.report.tables import list_text
 from mml.runners.base import Earlier, Report, Room, RunSetup, Work
 from mml.runners.extras import require
 from mml.runners.slurm_check import Nodes, check_step, cluster_nodes
-from mml.runners.slurm_commands import SlurmAwayError, SlurmRefusedError, cancel_jobs
+from mml.runners.slurm_commands import QueueEntry, SlurmAwayError, SlurmRefusedError, cancel_jobs
 from mml.runners.slurm_job import STOP_FILE, read_report
 from mml.runners.slurm_options import SlurmOptions, check_options
 from mml.runners.slurm_outbox import Outbox, Patience
-from mml.runners.slurm_queue import end_jobs, jobs_noted, read_note
+from mml.runners.slurm_queue import await_jobs, end_jobs, entries_noted, read_note
 from mml.runners.slurm_watch import Watch, waited_for
 
 logger = logging.getLogger(__name__)
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo")
-_ASK_SECONDS, _DOUBTFUL_SECONDS = 3.0, 1.0  # from one question to Slurm to the next
+# From one question to Slurm to the next: as a rule, when jobs seem to be over, and when it is away.
+_ASK_SECONDS, _DOUBTFUL_SECONDS, _AWAY_SECONDS = 3.0, 1.0, 10.0
 _END_SECONDS = 120.0  # that cancelled jobs get to end
 
 
@@ -77,6 +78,7 @@ class SlurmRunner:
         self._outbox: Outbox | None = None
         self._cluster: list[Nodes] = []
         self._ask_at = 0.0
+        self._found: list[Report] = []
 
     def room(self) -> Room:
         """Return what may be in the queue at once."""
@@ -115,17 +117,25 @@ class SlurmRunner:
                 self._watch.add(earlier.work, note.job)
                 return True
             return False  # it stopped where it can go on from, as it was told
-        jobs = jobs_noted(note)
-        # One that was told to stop ends soon; one whose driver died at once does not know what to do.
-        knows = (folder / STOP_FILE).exists() is False and all(_has_function(run.folder, job) for job in jobs)
-        if len(jobs) == 1 and knows:
-            self._watch.add(earlier.work, jobs[0])
-            run.take_down(earlier.work, note.numbered(jobs[0]).as_job())
+        entries = entries_noted(note)
+        if len(entries) == 1 and self._may_go_on(run.folder, folder, entries[0]):
+            self._watch.add(earlier.work, entries[0].job)
+            run.take_down(earlier.work, note.numbered(entries[0].job).as_job())
             return True
-        if left := end_jobs(jobs, _END_SECONDS):
+        if left := end_jobs([entry.job for entry in entries], _END_SECONDS):
             msg = f"Slurm job {left[0]} of an earlier process does not end; `scontrol show job {left[0]}` says more."
             raise RunnerError(msg)
         return False
+
+    def _may_go_on(self, run: Path, attempt: Path, entry: QueueEntry) -> bool:
+        """Tell whether a job in the queue is to be left there.
+
+        One that was told to stop ends soon; one whose driver died at once does not know what to do; and one that waits
+        for others is submitted by this driver when it is its turn, which knows what to do when the others fail.
+        """
+        if (attempt / STOP_FILE).exists() or not (run / SLURM_FOLDER / f"{entry.job}_submitted.pkl").exists():
+            return False
+        return self.detaches or not entry.reason.startswith("Dependency")
 
     def check(self, resources: Resources, what: str) -> None:
         """Make sure that Slurm would run such a step some time.
@@ -152,21 +162,29 @@ class SlurmRunner:
         Raises:
             RunnerError: Slurm was away for too long.
         """
-        while self.detaches and self._box.waiting:
-            if refused := self._box.flush():
-                return refused
+        while self.detaches and self._box.waiting and not self._found:
+            self._found += self._box.flush()
             time.sleep(min(1.0, self._box.seconds_left))
-        return waited_for(seconds, self._look, idle=lambda: not self._watch.flights and not self._box.waiting)
+        if not self._found:
+            self._found = waited_for(seconds, self._look, idle=self._is_idle)
+        # One at a time: an error of one may end the run, and the others still count then.
+        return [self._found.pop(0)] if self._found else []
+
+    def _is_idle(self) -> bool:
+        return not self._watch.flights and not self._box.waiting
 
     def _look(self) -> list[Report]:
-        found = [*self._box.flush(), *self._watch.collect()]
-        if not found and time.monotonic() >= self._ask_at:
+        found = [*self._watch.collect(), *self._box.flush()]
+        if not found and self._watch.flights and time.monotonic() >= self._ask_at:
+            pause = _ASK_SECONDS
             try:
                 found = self._watch.look()
                 self._patience.answered()
+                pause = _DOUBTFUL_SECONDS if self._watch.doubtful else _ASK_SECONDS
             except (SlurmAwayError, SlurmRefusedError) as error:
                 self._patience.away(error)
-            self._ask_at = time.monotonic() + (_DOUBTFUL_SECONDS if self._watch.doubtful else _ASK_SECONDS)
+                pause = _AWAY_SECONDS
+            self._ask_at = time.monotonic() + pause
         return found
 
     def interrupt(self) -> None:
@@ -189,9 +207,11 @@ class SlurmRunner:
         with _told("Jobs may still be in the queue"):
             self._outbox.end_unclear()
             jobs = [flight.job for flight in self._watch.flights.values()]
-            if left := end_jobs(jobs, _END_SECONDS):
+            left = [*end_jobs(jobs, _END_SECONDS), *await_jobs(self._watch.ending, _END_SECONDS)]
+            if left:
                 logger.warning("Slurm was told to cancel job %s, but it does not end.", list_text(left))
         self._watch.flights.clear()
+        self._watch.ending.clear()
         self._outbox.waiting.clear()
 
     @property
@@ -228,11 +248,6 @@ def _find_cluster() -> list[Nodes]:
     except (SlurmAwayError, SlurmRefusedError) as error:
         msg = f"Slurm can't be used: {error} `scontrol ping` tells whether it runs; runner=local needs none."
         raise MMLMisconfigurationException(msg) from error
-
-
-def _has_function(folder: Path, job: str) -> bool:
-    """Tell whether what a job has to do was written: a driver may die after it has submitted a job and before that."""
-    return (folder / SLURM_FOLDER / f"{job}_submitted.pkl").exists()
 
 
 @contextmanager

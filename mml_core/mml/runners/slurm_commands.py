@@ -115,6 +115,16 @@ def jobs_of(ids: Iterable[str]) -> dict[str, QueueEntry]:
     return {entry.job: entry for entry in _entries("-j", ",".join(wanted))}
 
 
+def own_jobs(ids: Iterable[str], comment: str) -> dict[str, QueueEntry]:
+    """Return what the controller knows of jobs with a comment: a number may be another job's after it lost its memory.
+
+    Raises:
+        SlurmAwayError: it can't be reached.
+        SlurmRefusedError: it does not answer this.
+    """
+    return {job: entry for job, entry in jobs_of(ids).items() if entry.comment == comment}
+
+
 def jobs_named(name: str, comment: str) -> list[QueueEntry]:
     """Return the jobs with a name and a comment.
 

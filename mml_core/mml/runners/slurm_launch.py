@@ -1,10 +1,11 @@
 """From attempts to jobs: those that ask for the same go to Slurm as one array, those that others need before them."""
 
+import io
 import os
 import shlex
 import signal
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,7 +117,7 @@ class Launcher:
         executor = SlurmExecutor(self._folder, python=self._options.python)
         executor.update_parameters(**self._parameters(batch, wait_for))
         try:
-            with _undisturbed(), _outside_of_jobs():
+            with _undisturbed(), _outside_of_jobs(), redirect_stderr(io.StringIO()):  # submitit prints errors, too
                 jobs = executor.map_array(run_attempt, [encoded(work) for work in batch.works])
         except FailedJobError as error:
             raise refusal(_words_of(error)) from error

@@ -9,7 +9,7 @@ import msgspec
 
 from mml.core.scripts.exceptions import RunnerError
 from mml.core.scripts.run_files import ATTEMPTS_FOLDER, JOB_FILE, REPORT_FILE
-from mml.runners.slurm_commands import QueueEntry, SlurmRefusedError, cancel_jobs, jobs_named, jobs_of
+from mml.runners.slurm_commands import QueueEntry, SlurmRefusedError, cancel_jobs, jobs_named, jobs_of, own_jobs
 from mml.runners.slurm_states import ended
 
 RUNNER = "slurm"
@@ -76,8 +76,8 @@ def read_note(job: Mapping[str, Any]) -> JobNote | None:
     return note if note.runner == RUNNER else None
 
 
-def jobs_noted(note: JobNote) -> list[str]:
-    """Return the numbers of the jobs that a note may mean and that are not over.
+def entries_noted(note: JobNote) -> list[QueueEntry]:
+    """Return the jobs that a note may mean and that are not over.
 
     Those are the one that it names or, when sbatch had not said it, those with its name.
 
@@ -86,13 +86,18 @@ def jobs_noted(note: JobNote) -> list[str]:
         SlurmRefusedError: it does not answer.
     """
     if note.job:
-        entry = jobs_of([note.job]).get(note.job)
+        entry = own_jobs([note.job], note.run).get(note.job)
         found = [entry] if entry else []
     else:
         found = jobs_named(note.name, note.run)
         if note.element is not None:
             found = [entry for entry in found if entry.job.endswith(f"_{note.element}")]
-    return [entry.job for entry in found if not ended(entry.state)]
+    return [entry for entry in found if not ended(entry.state)]
+
+
+def jobs_noted(note: JobNote) -> list[str]:
+    """Return the numbers of those jobs; `entries_noted` says which they are."""
+    return [entry.job for entry in entries_noted(note)]
 
 
 def queued_jobs(folder: Path) -> list[QueuedJob]:
@@ -106,7 +111,7 @@ def queued_jobs(folder: Path) -> list[QueuedJob]:
         SlurmRefusedError: it does not answer.
     """
     notes = list(_notes_of(folder))
-    entries = jobs_of(note.job for _, note in notes)
+    entries = own_jobs([note.job for _, note in notes], str(folder))
     return [_queued(path, note, entries.get(note.job)) for path, note in notes]
 
 
@@ -167,18 +172,31 @@ def end_jobs(jobs: Collection[str], patience: float) -> list[str]:
         SlurmAwayError: Slurm can't be reached.
         SlurmRefusedError: it refuses.
     """
-    left, end, fault = list(jobs), time.monotonic() + patience, None
-    if not left:
-        return []
     try:
-        cancel_jobs(left)
-    except SlurmRefusedError as error:  # they may be over all the same
-        fault = error
-    while True:
+        cancel_jobs(jobs)
+    except SlurmRefusedError:
+        if left := await_jobs(jobs, 0):  # they may be over all the same
+            raise
+        return left
+    return await_jobs(jobs, patience)
+
+
+def await_jobs(jobs: Collection[str], patience: float) -> list[str]:
+    """Wait until jobs are over, and return those that are not.
+
+    Args:
+        jobs: their numbers.
+        patience: seconds to wait at most.
+
+    Raises:
+        SlurmAwayError: Slurm can't be reached.
+        SlurmRefusedError: it does not answer.
+    """
+    left, end = list(jobs), time.monotonic() + patience
+    while left:
         known = jobs_of(left)
         left = [job for job in left if job in known and not ended(known[job].state)]
-        if not left or time.monotonic() > end:
-            return left
-        if fault is not None:
-            raise fault
+        if not left or time.monotonic() >= end:
+            break
         time.sleep(_LOOK)
+    return left

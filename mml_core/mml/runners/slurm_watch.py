@@ -12,7 +12,7 @@ from mml.core.scripts.process_deaths import signal_name
 from mml.core.scripts.run_files import REPORT_FILE
 from mml.core.scripts.worker_lines import last_lines
 from mml.runners.base import Report, SentError, Work
-from mml.runners.slurm_commands import QueueEntry, account_of, details_of, jobs_of
+from mml.runners.slurm_commands import QueueEntry, account_of, details_of, own_jobs
 from mml.runners.slurm_job import read_report, starts_of, worker_name
 from mml.runners.slurm_states import after_advice, ended, endless
 from mml.runners.transport import lost_report
@@ -64,12 +64,14 @@ class Watch:
     Attributes:
         flights: name of the attempt -> where it is.
         stopping: whether all were asked to stop.
+        ending: numbers of jobs that have reported since then, but may not be over yet.
     """
 
     def __init__(self, run: Path, logs: Path) -> None:
         self._run, self._logs = run, logs
         self.flights: dict[str, Flight] = {}
         self.stopping = False
+        self.ending: list[str] = []
         self._returned: list[Report] = []
 
     @property
@@ -91,6 +93,7 @@ class Watch:
         for name, flight in list(self.flights.items()):
             if _has_report(flight.folder) and (report := read_report(flight.folder)) is not None:
                 del self.flights[name]
+                self.ending += [flight.job] * self.stopping
                 found.append(report)
             elif not flight.folder.exists():
                 del self.flights[name]  # its driver has given it up; the job ends by itself
@@ -105,7 +108,7 @@ class Watch:
         """
         if not self.flights:
             return []
-        entries = jobs_of(flight.job for flight in self.flights.values())
+        entries = own_jobs([flight.job for flight in self.flights.values()], str(self._run))
         over = [flight for flight in self.flights.values() if self._is_over(flight, entries.get(flight.job))]
         # The report may have come since they were looked at last.
         reports = self.collect() if over else []

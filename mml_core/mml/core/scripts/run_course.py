@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from mml.core.data_loading.cleanup import claimed_since
+from mml.core.scripts.attempts import attempts_left
 from mml.core.scripts.drift_takeover import take_over, tell_differences
 from mml.core.scripts.drift_watch import data_digests, tell_reused
 from mml.core.scripts.exceptions import ContinueError, Interrupted, PlanError, StepsFailedError
@@ -133,8 +134,12 @@ class RunCourse:
         fm, record = self._scheduler.fm, self._record
         if record.last is None:
             return
+        made = list(claimed_since(fm.proj_path, self._book.folder.name, record.last.time - _CLOCK_STEP))
+        # What is known is looked up after that, as a path is announced before it is claimed.
         known = {fm.roots.to_path(event.path) for events in record.announced.values() for event in events}
-        for path in list(claimed_since(fm.proj_path, self._book.folder.name, record.last.time - _CLOCK_STEP)):
+        # Those of attempts that go on elsewhere come with their reports.
+        known |= {fm.roots.to_path(text) for left in attempts_left(self._book.folder) for text in left.announced()}
+        for path in made:
             if path not in known:
                 logger.warning("%s is in no line of the journal: its last ones are lost. It is removed.", path)
                 fm.remove_half_written(path)

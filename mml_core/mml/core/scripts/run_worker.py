@@ -26,6 +26,7 @@ from mml.core.scripts.progress import RunProgress
 from mml.core.scripts.run_account import opened
 from mml.core.scripts.run_log import worker_logging
 from mml.core.scripts.run_numbers import NumbersBefore
+from mml.core.scripts.run_sight import Sight
 from mml.core.scripts.run_steps import Scheduler, begin_hook, execute_step, named_command
 from mml.core.scripts.schedule import Step, check_same_plan, restore_step
 from mml.core.scripts.seeding import imports_kept_apart
@@ -178,9 +179,11 @@ class StepWorker:
         views = StructViews(self._journal.record.initial)
         for done in self._journal.record.done.values():
             views.take(done.step, done.tasks)
+        sight = Sight(self._journal.record.plan or [], {})
         for report in self._pending_reports(work):
+            seen = sight.of(report.step)  # a change is relative to what its own step saw
             for task, change in (report.outcome.tasks if report.outcome else {}).items():
-                made = views.journaled(task, report.step, work.visible, msgspec.to_builtins(change))
+                made = views.journaled(task, report.step, seen, msgspec.to_builtins(change))
                 views.take(report.step, {task: made} if made else {})
         return views
 
