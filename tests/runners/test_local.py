@@ -260,6 +260,23 @@ def test_worker_that_dies_while_idle_is_replaced(runner: LocalRunner) -> None:
     assert done(runner, work(1, "add", 2)) == [2]
 
 
+def test_signal_of_somebody_else_to_an_idle_worker_is_nobodys_loss(runner: LocalRunner) -> None:
+    done(runner, work(0, "add", 1))
+    (pid,) = pids_of(runner)
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: not alive(pid))
+    assert done(runner, work(1, "add", 2)) == [2]
+
+
+def test_signal_of_somebody_else_ends_one_attempt_alone(runner: LocalRunner, tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    runner.submit(work(0, "mark", str(marks), 60))
+    until(lambda: lines_of(marks))
+    os.kill(pids_of(runner)[0], signal.SIGTERM)
+    assert error_of(gathered(runner)[0]).interrupted == signal.SIGTERM
+    assert done(runner, work(1, "add", 2), work(2, "add", 3)) == [2, 3]
+
+
 def test_worker_that_can_not_be_made_is_a_misfit(tmp_path: Path) -> None:
     with local_runner(tmp_path, misfit="no plugin") as runner:
         runner.submit(work(0, "add", 1))

@@ -55,7 +55,8 @@ class Pool:
         Raises:
             OSError: no process can be started.
         """
-        worker = next((idle for idle in reversed(self.idle) if idle.binding == share.binding), None)
+        fitting = (idle for idle in reversed(self.idle) if idle.binding == share.binding)
+        worker = next((idle for idle in fitting if not idle.is_over()), None)
         if worker is None:
             self._make_room(share.binding)
             worker = self._begun(share.binding)
@@ -156,8 +157,8 @@ class Pool:
         # The one that worked last is taken first: what it needs lies in the caches.
         self.workers.remove(worker)
         self.workers.append(worker)
-        if worker.interrupted:
-            worker.leave(_LEAVING)
+        if worker.interrupted or (report.error is not None and report.error.interrupted):
+            worker.leave(_LEAVING)  # once a signal came, it does no more
         return report
 
     def _free(self, worker: WorkerProcess) -> None:

@@ -39,18 +39,26 @@ class Hello(msgspec.Struct, frozen=True):
 
 
 def serve(channel: socket.socket) -> int:
-    """Do what the driver sends until it sends no more, and return the exit code."""
-    with suppress(OSError, Interrupted), guarded_signals() as guard:
-        return _Session(channel, guard).run()
-    return 1  # the driver is gone, or a signal came between two attempts
+    """Do what the driver sends until it sends no more.
+
+    Returns:
+        The exit code; minus a signal that came when there was no attempt to end with it.
+    """
+    try:
+        with guarded_signals() as guard:
+            return _Session(channel, guard).run()
+    except Interrupted as stopped:
+        return -stopped.signum
+    except OSError:
+        return 1  # the driver is gone
 
 
 class _Session:
-    """Talks with the driver, one message after the other; a signal never tears one.
+    """Talks with the driver, one message after the other; no signal tears what it says.
 
     Args:
         channel: to the driver.
-        guard: holds signals back; once one came, every attempt ends with it.
+        guard: holds signals back; once one came, there is no other attempt.
     """
 
     def __init__(self, channel: socket.socket, guard: SignalGuard) -> None:
@@ -60,7 +68,7 @@ class _Session:
 
     def run(self) -> int:
         """Return the exit code."""
-        if (data := self._receive()) is None:
+        if (data := read_frame(self._channel)) is None:
             return 0
         hello = msgspec.msgpack.decode(data, type=Hello)
         self._name = hello.name
@@ -70,7 +78,7 @@ class _Session:
             return self._refuse(error)
         self._send(READY)
         try:
-            while (data := self._receive()) is not None:
+            while self._guard.seen is None and (data := read_frame(self._channel)) is not None:
                 work = decode_work(data)
                 self._answer(work, self._attempt(worker, work))
         finally:
@@ -80,14 +88,13 @@ class _Session:
 
     def _refuse(self, error: BaseException) -> int:
         """Say of the attempt that waits why no worker could be made for it."""
-        if (data := self._receive()) is not None:
+        if (data := read_frame(self._channel)) is not None:
             work, misfit = decode_work(data), not isinstance(error, Interrupted)
             self._answer(work, failed_report(work, error, self._name, misfit=misfit))
         return 1
 
     def _attempt(self, worker: Worker, work: Work) -> Report:
         try:
-            self._guard.check()
             return worker.execute(work)
         except _FAULTS as error:
             return failed_report(work, error, self._name)
@@ -98,12 +105,6 @@ class _Session:
         except Exception as error:  # noqa: BLE001 - what a step returned can't be sent, for whatever reason
             data = encode(failed_report(work, error, self._name))
         self._send(data)
-
-    def _receive(self) -> bytes | None:
-        data = None
-        with suppress(Interrupted), self._guard.deferred():
-            data = read_frame(self._channel)
-        return data
 
     def _send(self, data: bytes) -> None:
         with suppress(Interrupted), self._guard.deferred():

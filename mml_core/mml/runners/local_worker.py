@@ -6,6 +6,7 @@ It knows nothing of mml until the driver said where that is, so its own imports 
 import faulthandler
 import json
 import os
+import signal
 import socket
 import struct
 import sys
@@ -14,7 +15,11 @@ _LENGTH = struct.Struct("!Q")
 
 
 def main(channel_number: int, lifeline: int, driver: int) -> int:
-    """Be a worker until the driver sends no more work, and return the exit code."""
+    """Be a worker until the driver sends no more work.
+
+    Returns:
+        The exit code; minus a signal that this process is to end by.
+    """
     faulthandler.enable()
     for handle in (channel_number, lifeline):
         os.set_inheritable(handle, False)
@@ -41,4 +46,7 @@ def _search_path(channel: socket.socket) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+    if (code := main(*map(int, sys.argv[1:]))) < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
