@@ -174,7 +174,7 @@ def totals_lines(plan: Plan, totals: Totals) -> list[str]:
     if not totals.remaining:
         return lines
     if not plan.recorded:
-        return [*lines, "Time and disk: unknown, as this mode only looks, and records nothing."]
+        return [*lines, "Time and disk: unknown, as this mode keeps no record."]
     if totals.serial is None or totals.span is None:
         lines.append("Time:  unknown, as no earlier run has done such steps.")
     else:

@@ -1,6 +1,7 @@
 """Where a plan would run: what the runner says of itself, and what is refused before anything begins."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -86,6 +87,18 @@ def test_in_slurm_jobs_wait_for_a_place() -> None:
     found = place("mml.runners.slurm.SlurmRunner", partition="gpu", max_jobs=7)
     assert (found.name, found.room.slots, found.room.shared) == ("slurm", 7, True)
     assert "gpu" in found.room.text
+
+
+@pytest.mark.parametrize(
+    ("target", "module", "extra"),
+    [("mml.runners.ray.RayRunner", "ray", "ray"), ("mml.runners.slurm.SlurmRunner", "submitit", "slurm")],
+)
+def test_a_runner_whose_engine_is_not_installed_is_refused(
+    monkeypatch: pytest.MonkeyPatch, target: str, module: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)  # as if it could not be found
+    with pytest.raises(MMLMisconfigurationException, match=rf"pip install 'mml-core\[{extra}\]'"):
+        place(target)
 
 
 def test_resources_of_the_config_come_before_those_of_the_plan() -> None:

@@ -135,7 +135,7 @@ def test_a_plan_that_is_done_has_only_its_steps_to_say() -> None:
 
 def test_a_mode_that_only_looks_is_said_to() -> None:
     plan = plan_of(chain(2), recorded=False)
-    assert totals_lines(plan, totals_of(plan))[1].endswith("as this mode only looks, and records nothing.")
+    assert totals_lines(plan, totals_of(plan))[1].endswith("as this mode keeps no record.")
 
 
 def test_the_summary_is_one_short_line() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mml.core.scripts.exceptions import MMLMisconfigurationException
-from mml.runners.extras import require
+from mml.runners.extras import refuse_missing, require
 
 
 @pytest.fixture
@@ -46,3 +46,13 @@ def test_library_that_can_not_be_imported_says_why(place: Path, text: str, said:
     with pytest.raises(MMLMisconfigurationException) as caught:
         require("engine_broken", "broken")
     assert f"can't be imported ({said}): pip install --force-reinstall 'mml-core[broken]'" in str(caught.value)
+
+
+def test_a_library_is_looked_for_without_importing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "costly_engine.py").write_text("raise ValueError('imported')")
+    refuse_missing("costly_engine", "ray")
+    (tmp_path / "mere_folder").mkdir()
+    for name in ("mere_folder", "nowhere_engine"):
+        with pytest.raises(MMLMisconfigurationException, match=rf"runner=ray needs {name}, which is not installed"):
+            refuse_missing(name, "ray")

@@ -1,6 +1,7 @@
 """Engines of runners are extras of mml: who chooses one that is not there is told the command that installs it."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 from mml.core.scripts.exceptions import MMLMisconfigurationException
@@ -30,6 +31,21 @@ def require(module: str, extra: str) -> ModuleType:
     if getattr(found, "__file__", None) is None:  # a mere folder of that name in the working directory
         raise _missing(module, extra)
     return found
+
+
+def refuse_missing(module: str, extra: str) -> None:
+    """Make sure that the library of a runner is installed, without importing it.
+
+    Args:
+        module: name of the library's module.
+        extra: name of the extra of mml-core that installs it; that of the runner, too.
+
+    Raises:
+        MMLMisconfigurationException: it is not; says the command that helps.
+    """
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise _missing(module, extra)
 
 
 def _missing(module: str, extra: str) -> MMLMisconfigurationException:

@@ -14,6 +14,7 @@ from mml.core.scripts.resources import Resources, read_resources
 from mml.core.scripts.signals import signals_held_back
 from mml.report.texts import count_text
 from mml.runners.base import Report, Room, RunSetup, Work
+from mml.runners.extras import refuse_missing
 from mml.runners.local_machine import this_machine
 from mml.runners.ray_address import checked_address
 from mml.runners.ray_engine import Engine, Node, Offer
@@ -66,6 +67,7 @@ class RayRunner:
 
     def room(self) -> Room:
         """Say what steps have, without asking any Ray."""
+        refuse_missing("ray", "ray")
         if self._address is not None:
             return Room(text=f"Ray at {self._address}", shared=True)
         has = self._here().resources

@@ -17,7 +17,7 @@ from mml.core.scripts.resources import Resources
 from mml.core.scripts.run_files import SLURM_FOLDER
 from mml.report.tables import list_text
 from mml.runners.base import Earlier, Report, Room, RunSetup, Work
-from mml.runners.extras import require
+from mml.runners.extras import refuse_missing, require
 from mml.runners.slurm_check import Nodes, check_step, cluster_nodes
 from mml.runners.slurm_commands import QueueEntry, SlurmAwayError, SlurmRefusedError, cancel_jobs
 from mml.runners.slurm_job import STOP_FILE, read_report
@@ -82,6 +82,7 @@ class SlurmRunner:
 
     def room(self) -> Room:
         """Return what may be in the queue at once."""
+        refuse_missing("submitit", "slurm")
         where = f", partition {self._options.partition}" if self._options.partition else ""
         return Room(slots=None if self.detaches else self._max_jobs, text=f"Slurm{where}", shared=True)
 
