@@ -182,6 +182,14 @@ def test_what_runs_beside_a_step_that_ends_the_run_is_recorded(root: Path) -> No
     assert isinstance(events(root)[-1], Failed)
 
 
+def test_step_that_ends_the_run_is_to_blame_though_another_ends_well_after_it(root: Path) -> None:
+    plan = [do("fail", "boom"), do("add", "t", "beside")]
+    with pytest.raises(ValueError, match="boom"):
+        Crew(crew_config(root, *plan, runner={"slots": 2})).run()
+    (failed,) = [event for event in events(root) if isinstance(event, Failed)]
+    assert (failed.step, failed.error) == (0, "ValueError: boom")
+
+
 def test_lost_attempt_is_repeated_although_failures_are_not(root: Path) -> None:
     cfg = crew_config(root, do("add", "t", "a"), runner={"lose": ["0001.1.1!", "0001.1.2"]})
     assert Crew(cfg).run() is None
