@@ -122,12 +122,12 @@ def no_ops(runs: int) -> None:
     show(f"{NO_OPS:,} no-op steps, local / concurrent.futures, {WORKERS} workers", ratio, "<= 1.5", detail)
 
 
-def computing(runs: int) -> None:
+def computing(runs: int, rounds: int) -> None:
     """Compare steps that keep one core busy."""
 
     def measured(runner: str) -> float:
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
-            return seconds(lambda: run_steps(Path(name), runner, COMPUTING, ROUNDS))
+            return seconds(lambda: run_steps(Path(name), runner, COMPUTING, rounds))
 
     serial, local, ratio = pairs(lambda: measured("serial"), lambda: measured("local"), runs)
     detail = f"{serial:.1f} / {local:.1f} s"
@@ -163,6 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="parts with this text in their name")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="iterations of a hash in a step that computes")
     parser.add_argument("--data", type=Path, help="data_dir with the task of the folds; digits are made otherwise")
     parser.add_argument("--threads", type=int, help="OMP_NUM_THREADS of both trainings")
     parser.add_argument("overrides", nargs="*", default=["task=digits", "trainer.max_epochs=100"])
@@ -171,7 +172,7 @@ def main() -> None:
         if part == "no-ops":
             no_ops(arguments.runs)
         elif part == "computing":
-            computing(arguments.runs)
+            computing(arguments.runs, arguments.rounds)
         else:
             with tempfile.TemporaryDirectory() as name:
                 data = arguments.data or digits(Path(name))
