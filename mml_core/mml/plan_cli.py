@@ -116,10 +116,22 @@ class _Planning:
     def _composed(self, overrides: Sequence[str]) -> DictConfig:
         return self._hydra.compose_config(self._name, list(overrides), RunMode.RUN)
 
-    def _plan(self, cfg: DictConfig, title: str) -> Plan:
-        """Return the plan of a config, which Hydra knows as that of this process meanwhile."""
+    def _plan(self, cfg: DictConfig, title: str, job: int | None = None) -> Plan:
+        """Return the plan of a config, which Hydra knows as that of this process meanwhile.
+
+        Args:
+            cfg: with Hydra's part, in which that is entered which Hydra enters when it starts a job.
+            title: of the plan.
+            job: number of a job of a sweep.
+        """
         with flag_override(cfg, ["readonly", "struct"], [False, False]):
             cfg.hydra.mode = RunMode.RUN
+            if job is not None:
+                cfg.hydra.job.id = cfg.hydra.job.num = job
+        HydraConfig.instance().set_config(cfg)  # references to it may be in the name of the folder
+        folder = cfg.hydra.run.dir if job is None else cfg.hydra.sweep.dir
+        with flag_override(cfg.hydra, ["readonly", "struct"], [False, False]):
+            cfg.hydra.runtime.output_dir = str(Path(folder).absolute())
         HydraConfig.instance().set_config(cfg)
         own = copy.deepcopy(cfg)
         with flag_override(own, "readonly", False), open_dict(own):
@@ -132,7 +144,7 @@ class _Planning:
         found = jobs_of(self._hydra, self._name, self._overrides)
         jobs = []
         for number, overrides in enumerate(found if given.all or given.json else found[:MOST_JOBS]):
-            plan = self._plan(self._composed(overrides), f"{self._title} (job {number})")
+            plan = self._plan(self._composed(overrides), f"{self._title} (job {number})", number)
             jobs.append((overrides, plan, totals_of(plan)))
         if given.json:
             from mml.plan_files import jobs_text

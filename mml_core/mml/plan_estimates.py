@@ -16,7 +16,7 @@ from mml.plan_record import UNKNOWN, Estimate, PlannedStep
 
 _LONGEST_CONFIG = 1_000_000  # bytes
 _MOST = 20  # earlier steps that an estimate is made of
-_SAME, _SAME_KIND = "same step", "same settings, another fold or the like"
+_SAME, _SAME_KIND = "same step", "same command, task and settings"
 _CHANGED, _SAME_TASK, _COMMAND = "same step, other settings", "same command and task", "same command"
 
 

@@ -41,7 +41,8 @@ def jobs_of(hydra: MMLHydra, name: str, overrides: Sequence[str]) -> list[list[s
         raise MMLMisconfigurationException(msg)
     params: DictConfig = OmegaConf.select(cfg, "hydra.sweeper.params") or OmegaConf.create({})
     swept = [f"{key!s}={value}" for key, value in params.items()]
-    parsed = OverridesParser.create().parse_overrides([*swept, *cfg.hydra.overrides.task])
+    given: Any = OmegaConf.to_container(cfg.hydra.overrides.task, resolve=False)  # each job has values of its own
+    parsed = OverridesParser.create().parse_overrides([*swept, *given])
     (jobs,) = BasicSweeper.split_arguments(parsed, None)
     return jobs
 

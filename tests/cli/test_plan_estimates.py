@@ -79,7 +79,7 @@ def test_another_fold_with_the_same_settings_comes_before_the_same_with_others(t
     past(tmp_path, 1, seconds=1.0, config={"lr": 0.9})
     assert estimate(tmp_path).source == "same step, other settings"
     past(tmp_path, 2, params=("a", 1), seconds=2.0)
-    assert estimate(tmp_path) == Estimate(2.0, 10, "same settings, another fold or the like", 1)
+    assert estimate(tmp_path) == Estimate(2.0, 10, "same command, task and settings", 1)
 
 
 def test_then_the_same_command_and_task_then_the_command(tmp_path: Path) -> None:

@@ -37,6 +37,13 @@ def test_json_has_all_jobs(toy: Mml) -> None:
     assert [job["totals"]["steps"] for job in jobs] == [1, 2, 3]
 
 
+def test_a_job_knows_its_number_as_when_it_runs(toy: Mml) -> None:
+    jobs = json.loads(toy("plan", "toy", "-m", "seed=5,6", "mode.n=${hydra:job.num}", "--json").out)["jobs"]
+    assert [job["totals"]["steps"] for job in jobs] == [0, 1]
+    said = toy("plan", "toy", "mode.trace=${hydra:runtime.output_dir}/trace")
+    assert (said.code, said.err) == (0, "")
+
+
 def test_one_job_has_all_its_overrides(toy: Mml) -> None:
     said = toy("plan", "toy", "--multirun", "mode.n=2")
     assert ": 1 job\n" in said.out
