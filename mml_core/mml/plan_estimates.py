@@ -18,6 +18,7 @@ _LONGEST_CONFIG = 1_000_000  # bytes
 _MOST = 20  # earlier steps that an estimate is made of
 _SAME, _SAME_KIND = "same step", "same command, task and settings"
 _CHANGED, _SAME_TASK, _COMMAND = "same step, other settings", "same command and task", "same command"
+_OTHER_MODE = "same command of another mode"
 
 
 class Present(NamedTuple):
@@ -75,7 +76,7 @@ class Estimates:
         of_task = [past for past in in_mode if tasks_of(past.record.params, past.run.tasks) == step.tasks]
         if kind := [past for past in of_task if self._settings.agree(past)]:
             return self._made(kind, _SAME_KIND)
-        for found, source in ((of_task, _SAME_TASK), (in_mode or everywhere, _COMMAND)):
+        for found, source in ((of_task, _SAME_TASK), (in_mode, _COMMAND), (everywhere, _OTHER_MODE)):
             if found:
                 return self._made(found, source)
         return UNKNOWN

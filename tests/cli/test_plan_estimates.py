@@ -92,7 +92,7 @@ def test_then_the_same_command_and_task_then_the_command(tmp_path: Path) -> None
 
 def test_another_mode_is_the_last_resort(tmp_path: Path) -> None:
     past(tmp_path, 1, mode="other", seconds=5.0)
-    assert estimate(tmp_path) == Estimate(5.0, 10, "same command", 1)
+    assert estimate(tmp_path) == Estimate(5.0, 10, "same command of another mode", 1)
 
 
 def test_runs_of_this_project_come_first(tmp_path: Path) -> None:
