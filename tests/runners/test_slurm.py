@@ -11,9 +11,11 @@ import msgspec
 import pytest
 
 from mml.core.scripts.attempts import AttemptFolder
-from mml.core.scripts.exceptions import RunnerError
+from mml.core.scripts.exceptions import MMLMisconfigurationException, RunnerError
 from mml.core.scripts.resources import Resources
 from mml.core.scripts.run_files import REPORT_FILE
+from mml.runners.base import Room
+from mml.runners.slurm import SlurmRunner
 from mml.runners.slurm_job import starts_of
 from mml.runners.slurm_queue import queued_jobs
 from mml.runners.transport import received_error
@@ -104,19 +106,20 @@ def test_jobs_stop_when_they_are_told_and_those_that_wait_leave_the_queue(
 ) -> None:
     one = driver()
     one.open()
-    runs, waits = work(0, "mark", str(tmp_path / "mark"), 60), work(1, "nothing", resources=Resources(cpus=slurm.cpus))
+    runs = work(0, "mark", str(tmp_path / "mark"), 60)
+    waits, too = (work(number, "nothing", resources=Resources(cpus=slurm.cpus)) for number in (1, 3))
     one.submit(runs)
     one.until(lambda: begun(tmp_path / "mark"))
-    one.submit(waits)
+    one.submit(waits, too)
     one.queue()
     one.submit(work(2, "nothing"))
     one.runner.interrupt()
-    reports = one.collect(3)
-    assert [report.error and report.error.interrupted for report in reports.values()] == [signal.SIGTERM] * 3
+    reports = one.collect(4)
+    assert [report.error and report.error.interrupted for report in reports.values()] == [signal.SIGTERM] * 4
     assert reports[0].worker
     one.runner.close()
-    wait_for(lambda: slurm.state(one.job(runs)) == "COMPLETED")  # it was not cancelled, but has stopped
-    assert slurm.state(one.job(waits)) == "CANCELLED"
+    assert slurm.state(one.job(runs)) == "COMPLETED"  # it was not cancelled, but has stopped
+    assert slurm.state(one.job(waits)) in ("CANCELLED", "")
 
 
 def test_close_ends_what_still_runs(driver: Callable[..., Driver], slurm: Machine, tmp_path: Path) -> None:
@@ -345,3 +348,54 @@ def test_only_so_many_jobs_are_in_the_queue(driver: Callable[..., Driver]) -> No
     assert not one.runner.has_room(Resources())
     one.collect(2)
     assert one.runner.has_room(Resources())
+
+
+def test_a_job_that_gives_way_to_another_is_started_again_by_slurm(
+    driver: Callable[..., Driver], slurm: Machine, tmp_path: Path
+) -> None:
+    one, item = driver(), work(0, "mark", str(tmp_path / "mark"), 10, resources=Resources(cpus=slurm.cpus))
+    one.open()
+    one.submit(item)
+    one.until(lambda: begun(tmp_path / "mark"))
+    job = one.job(item)
+    other = ("-p", "urgent", "-c", str(slurm.cpus), "--mem=100", "-o", str(tmp_path / "out"), "--parsable")
+    urgent = slurm.ask("sbatch", *other, "--wrap=true").strip()
+    one.until(lambda: slurm.state(urgent) == "COMPLETED")
+    one.until(lambda: slurm.state(job) == "PENDING")
+    slurm.release(job)
+    report = one.collect()[0]
+    assert report.outcome is not None
+    assert report.worker == f"slurm-{job}.1"
+
+
+def test_a_slurm_that_is_not_there_or_not_to_be_reached_is_told_with_the_fix(
+    tmp_path: Path, slurm: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = tmp_path / "away.conf"
+    away.write_text((slurm.folder / "slurm.conf").read_text().replace("SlurmctldPort=", "SlurmctldPort=1\n#"))
+    monkeypatch.setenv("SLURM_CONF", str(away))
+    with pytest.raises(MMLMisconfigurationException, match=r"Unable to contact.*`scontrol ping`.*runner=local"):
+        Driver(tmp_path / "run").open()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MMLMisconfigurationException, match=r"this machine has no sbatch, srun, .*login node"):
+        Driver(tmp_path / "run").open()
+
+
+@pytest.mark.parametrize("name", ["100%", "a\\b"])
+def test_a_folder_that_slurm_would_read_as_another_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(MMLMisconfigurationException, match="Choose another out_dir"):
+        Driver(tmp_path / name).open()
+
+
+def test_options_are_checked_before_anything_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(MMLMisconfigurationException, match="runner.time_limit=soon"):
+        Driver(tmp_path, time_limit="soon").open()
+
+
+def test_what_may_be_in_the_queue_is_told() -> None:
+    assert SlurmRunner(max_jobs=7, partition="gpu").room() == Room(7, text="Slurm, partition gpu", shared=True)
+    assert SlurmRunner(detach=True, setup="module load cuda").room().slots is None
+
+
+def test_a_runner_that_was_never_opened_has_nothing_to_close() -> None:
+    SlurmRunner().close()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from mml.core.scripts.exceptions import Interrupted, WorkerLostError, WorkerStepError
+from mml.core.scripts.exceptions import Interrupted, RunnerError, WorkerLostError, WorkerStepError
 from mml.core.scripts.run_files import ATTEMPTS_FOLDER, REPORT_FILE
 from mml.core.scripts.signals import SignalGuard, guarded_signals
 from mml.core.scripts.slurm import SlurmJob, current_job, requeue
@@ -135,22 +135,24 @@ class _Attempt:
         """Leave the report; or have the job started again, when it only has to leave its machine."""
         signum = report.error.interrupted if report.error else 0
         if signum and not (self._folder / STOP_FILE).exists():
-            if signum not in (signal.SIGUSR1, signal.SIGUSR2) and not self._runs_on():
-                return 1  # Slurm ends the job already, and knows whether it starts again
+            # Where Slurm ends the job already, it knows whether it starts again.
+            asked_to_leave = (signal.SIGUSR1, signal.SIGUSR2)
+            if self._state() not in (("RUNNING", "") if signum in asked_to_leave else ("RUNNING",)):
+                return 1
             why = self._start_again()
-            if not why:
+            if not why or self._state() not in ("RUNNING", ""):
                 return 1
             report = self._given_up(why)
         write_report(self._folder, report)
         return _exit_code(report)
 
-    def _runs_on(self) -> bool:
-        """Tell whether Slurm has the job running still, so that nothing but a signal was sent."""
+    def _state(self) -> str:
+        """Return the state of the job, "" when Slurm does not say it; it is running when it was sent a signal alone."""
         try:
             entry = jobs_of([self._job.name]).get(self._job.name)
-        except Exception:  # noqa: BLE001 - without an answer there is nothing to do for the job
-            return False
-        return entry is not None and entry.state == "RUNNING"
+        except RunnerError:
+            return ""
+        return entry.state if entry else ""
 
     def _start_again(self) -> str:
         """Ask Slurm to start the job again; return why that can't be, "" when it will."""

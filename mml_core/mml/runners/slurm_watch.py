@@ -131,7 +131,8 @@ class Watch:
         return time.monotonic() - flight.over_since >= patience
 
     def _was_cancelled(self, flight: Flight) -> bool:
-        return self.stopping and flight.state == "CANCELLED"
+        # Elements of an array that leave the queue before they began are not shown any more.
+        return self.stopping and flight.state in ("CANCELLED", "")
 
     def _tell_endless(self, flight: Flight, entry: QueueEntry) -> None:
         why = endless(entry.state, entry.reason)
