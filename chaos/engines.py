@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -124,7 +123,8 @@ class SlurmEngine(Engine):
         """Start all daemons."""
         from tests.support.slurm_machine import slurm_machine
 
-        self.machine: Machine = self._open.enter_context(slurm_machine(Path(tempfile.gettempdir())))
+        self.folder.mkdir(exist_ok=True)
+        self.machine: Machine = self._open.enter_context(slurm_machine(self.folder))
         os.environ |= self.machine.env
 
     def mend(self) -> None:

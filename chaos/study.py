@@ -42,7 +42,7 @@ def run(options: Options) -> list[Row]:
 def _with(make: Callable[[Path], Engine], study: Study, options: Options) -> Row:
     with opened(make, options.folder) as engine:
         draw = random.Random(f"{options.seed} {engine.name} study")
-        moments = [draw.uniform(0.3, 0.8) * study.seconds for _ in range(options.points or 1)]
+        moments = [draw.uniform(0.15, 0.45) * study.seconds for _ in range(options.points or 1)]
         verdict = study.struck(engine, "the driver", "study", moments)
     what = f"SIGKILL to the driver of five folds on Fashion-MNIST, runner={engine.name}"
     return row(what, [verdict], f"after {', '.join(f'{moment:.0f}' for moment in moments)} s; compared with serial")
