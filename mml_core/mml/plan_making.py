@@ -7,11 +7,12 @@ from mml.core.scripts.notify import read_notify
 from mml.core.scripts.resources import Resources
 from mml.core.scripts.run_failure import encodable
 from mml.core.scripts.run_folder import RUNS_FOLDER, plain_config
+from mml.core.scripts.run_place import RunnerPlace
 from mml.core.scripts.run_unrecorded import log_level
 from mml.core.scripts.schedule import Step
 from mml.plan_estimates import Estimates, Present, tasks_of
 from mml.plan_history import History, read_history
-from mml.plan_place import RunnerPlace, free_space, refuse_unwritable
+from mml.plan_place import free_space, refuse_unwritable
 from mml.plan_record import Plan, PlannedStep, State
 from mml.plan_states import foreseen_steps
 from mml.report.texts import count_text, list_text

@@ -144,6 +144,7 @@ class SlurmRunner:
         Raises:
             MMLMisconfigurationException: it would not; says who has what.
         """
+        self._cluster = self._cluster or _find_cluster()  # plans ask before the runner is opened
         try:
             check_step(self._options, resources, what, self._cluster)
         except SlurmAwayError as error:
@@ -199,7 +200,8 @@ class SlurmRunner:
         jobs = [flight.job for flight in self._watch.flights.values()]
         with _told("Jobs could not be told to stop"):
             cancel_jobs(jobs, "--state=PENDING")
-            cancel_jobs(jobs, "--signal=TERM")
+            # Unlike SIGTERM, it is not taken for the end by processes that load images; all of a job get it.
+            cancel_jobs(jobs, "--signal=USR1")
 
     def close(self) -> None:
         """Cancel all jobs and wait until they are over, unless the driver leaves them to the queue."""

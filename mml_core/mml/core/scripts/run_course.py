@@ -6,9 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
-
 from mml.core.data_loading.cleanup import claimed_since
 from mml.core.scripts.attempts import attempts_left
 from mml.core.scripts.drift_takeover import take_over, tell_differences
@@ -36,7 +33,6 @@ from mml.core.scripts.schedule import Step, check_same_plan
 from mml.core.scripts.signals import SignalGuard
 from mml.core.scripts.values import plain_value, restored_value
 from mml.runners.base import Earlier, Runner
-from mml.runners.serial import SerialRunner
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +48,10 @@ class RunCourse:
         PlanError: the plan is not the recorded one.
     """
 
-    def __init__(self, scheduler: Scheduler, steps: list[Step], folder: Path, guard: SignalGuard) -> None:
-        self._scheduler = scheduler
+    def __init__(
+        self, scheduler: Scheduler, steps: list[Step], folder: Path, guard: SignalGuard, runner: Runner
+    ) -> None:
+        self._scheduler, self._runner = scheduler, runner
         self._book = RunBook(folder, guard)
         self._record = self._book.record
         self.finished = self.detached = False
@@ -85,15 +83,14 @@ class RunCourse:
         tell_differences(scheduler, self._book, now)
         self._book.append(now)
         scheduler.fm.open_run(self._book.folder)
-        runner = _runner(scheduler)
-        earlier = settle_earlier(self._book.folder, record, runner, scheduler.fm)
+        earlier = settle_earlier(self._book.folder, record, self._runner, scheduler.fm)
         self._restore()
         if record.finishing:
             return self._finish(record.value)
         scheduler.fm.on_path = self._announce
         self._prepare()
         self._settle_plan(now)
-        self._run_steps(take_over(scheduler, self._book), runner, earlier)
+        self._run_steps(take_over(scheduler, self._book), earlier)
         if self.detached:
             return self._book.append(Stopped(time=time.time(), step=None, signal=DETACHED))
         self._book.hook, planned = FINISHING, len(scheduler.commands)
@@ -171,21 +168,21 @@ class RunCourse:
         check_same_plan(record.plan[: record.base_plan], [step.record for step in steps])
         extend_plan(scheduler, record.plan[record.base_plan :])
 
-    def _run_steps(self, steps: list[Step], runner: Runner, earlier: list[Earlier]) -> None:
+    def _run_steps(self, steps: list[Step], earlier: list[Earlier]) -> None:
         """Do what remains of the plan.
 
         Raises:
             StepsFailedError: steps failed, and the policy is to go on with the others.
         """
-        loop = self._loop(runner, earlier)
+        loop = self._loop(earlier)
         loop.run(steps)
         self.detached = loop.detached
         if loop.missing:
             total = len(self._scheduler.commands)
             raise StepsFailedError(total, [loop.missing[position] for position in sorted(loop.missing)])
 
-    def _loop(self, runner: Runner, earlier: list[Earlier]) -> RunLoop:
-        scheduler = self._scheduler
+    def _loop(self, earlier: list[Earlier]) -> RunLoop:
+        scheduler, runner = self._scheduler, self._runner
         if runner.in_process:
             return RunLoop(scheduler, self._book, scheduler.policy, runner)
         from mml.core.scripts.run_loop_elsewhere import ElsewhereLoop  # of use to runs of several processes alone
@@ -233,9 +230,3 @@ def refuse_finished(record: RunRecord, folder: Path) -> None:
     if record.finished:
         msg = f"Run {folder.name} is finished: nothing is left to continue. Start a new run by leaving out `continue`."
         raise ContinueError(msg)
-
-
-def _runner(scheduler: Scheduler) -> Runner:
-    config = OmegaConf.select(scheduler.cfg, "runner._target_", default=None)
-    runner: Runner = SerialRunner() if config is None else instantiate(scheduler.cfg.runner)
-    return runner

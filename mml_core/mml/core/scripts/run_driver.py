@@ -14,6 +14,7 @@ from mml.core.scripts.run_course import RunCourse, refuse_finished, refuse_misfi
 from mml.core.scripts.run_lock import RunLock
 from mml.core.scripts.run_log import run_logging
 from mml.core.scripts.run_news import RunNews
+from mml.core.scripts.run_place import RunnerPlace
 from mml.core.scripts.run_steps import Scheduler
 from mml.core.scripts.run_unrecorded import log_level
 from mml.core.scripts.schedule import Step
@@ -45,11 +46,14 @@ def run_recorded(scheduler: Scheduler, steps: list[Step]) -> Any:
     with open_notifier(scheduler.cfg) as notifier:
         if not scheduler.continue_status:
             fork_source(scheduler)
+        # A runner that can't do it is refused before there is a run.
+        place = RunnerPlace(scheduler.cfg)
+        place.resources_of(steps)
         folder = _run_folder(scheduler)
         # Before the lock, too: taking it writes into the folder, and a refused run stays as it is.
         refuse_misfit(RunRecord(read_events(folder / JOURNAL_FILE)[0]), steps, folder)
         with guarded_signals() as guard, RunLock(folder):
-            course = RunCourse(scheduler, steps, folder, guard)
+            course = RunCourse(scheduler, steps, folder, guard, place.runner)
             _follow(course, scheduler, RunNews(scheduler, course, notifier), level)
         if course.detached:
             show(_parting_lines(folder, continue_command(scheduler.cfg, folder)))
