@@ -54,6 +54,7 @@ class LocalRunner:
         self._memory = MemoryGate()
         self._hungry = False
         self._sized: tuple[Machine, Slots] | None = None
+        self._granted: Resources | None = None
         self._open: tuple[Slots, Turns, Pool] | None = None
 
     def open(self, run: RunSetup) -> list[Work]:
@@ -87,21 +88,26 @@ class LocalRunner:
         """Tell whether what a step needs is free."""
         if self._waiting:
             return False
-        if not self._pool.busy:
-            self._turns.clear()
-            return True
-        if not self._turns.may_begin(resources):
-            return False
-        room = self._slots.fits(resources) and self._memory_left(resources)
-        if not room:
-            self._turns.refuse(resources)
+        slots, turns, pool = self._opened()
+        if not pool.busy:
+            turns.clear()
+            room = True
+        else:
+            room = turns.may_begin(resources)
+            if room and not (slots.fits(resources) and self._memory_left(resources)):
+                turns.refuse(resources)
+                room = False
+        self._granted = resources if room else None
         return room
 
     def submit(self, work: Work) -> None:
         """Let a worker begin, as soon as there is room."""
         with signals_held_back():
-            self._waiting.append(work)
-            self._start_waiting()
+            if not self._waiting and work.resources == self._granted:
+                self._start(work)
+            else:
+                self._waiting.append(work)
+                self._start_waiting()
 
     def wait(self, seconds: float | None) -> list[Report]:
         """Wait for attempts to end; returns early when there is memory again for which a step had to wait."""
@@ -109,6 +115,7 @@ class LocalRunner:
         while True:
             events = self._pool.wait(self._patience(end))
             with signals_held_back():
+                self._granted = None
                 self._reports.extend(self._pool.handle(events))
                 self._start_waiting()
             over = not self._pool.busy if end is None else time.monotonic() >= end
@@ -147,10 +154,6 @@ class LocalRunner:
         return self._opened()[0]
 
     @property
-    def _turns(self) -> Turns:
-        return self._opened()[1]
-
-    @property
     def _pool(self) -> Pool:
         return self._opened()[2]
 
@@ -169,16 +172,18 @@ class LocalRunner:
             self._start(self._waiting.popleft())
 
     def _start(self, work: Work) -> None:
-        if missing := self._slots.impossible(work.resources):
+        self._granted = None
+        slots, turns, pool = self._opened()
+        if missing := slots.impossible(work.resources):
             fault: Exception = MMLMisconfigurationException(f"{work} needs {missing}.")
             self._reports.append(failed_report(work, fault, misfit=True))
             return
-        self._turns.begun(work.resources, self._slots.fits)
-        share = self._slots.take(work.resources, [worker.binding.gpus or () for worker in self._pool.idle])
+        turns.begun(work.resources, slots.fits)
+        share = slots.take(work.resources, [worker.binding.gpus or () for worker in pool.idle])
         try:
-            self._pool.start(work, share)
+            pool.start(work, share)
         except (OSError, RunnerError) as error:
-            self._slots.give_back(share)
+            slots.give_back(share)
             fix = "Fewer at a time (runner.workers) need fewer processes, files and memory; `mml doctor` shows limits."
             fault = RunnerError(f"No worker process can be started: {error}. {fix}")
             self._reports.append(failed_report(work, fault, misfit=True))

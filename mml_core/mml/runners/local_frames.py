@@ -43,11 +43,13 @@ class Channel:
     Attributes:
         socket: to wait for.
         gone: whether the other side takes nothing any more.
+        watched: whether somebody waits for what can be received, and for being able to send.
     """
 
     def __init__(self, end: socket.socket) -> None:
         self.socket = end
         self.gone = False
+        self.watched = True, False
         end.setblocking(False)
         self._out = bytearray()
         self._in = bytearray()

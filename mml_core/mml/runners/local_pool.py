@@ -27,6 +27,11 @@ class Pool:
         coroner: finds out why workers died.
         size: how many to keep.
         freed: is told of each share that is free again.
+
+    Attributes:
+        busy: workers that do something.
+        idle: those that could, the one that worked last at the end.
+        leaving: those that end.
     """
 
     def __init__(
@@ -37,17 +42,15 @@ class Pool:
         self._size = size
         self._freed = freed
         self._selector = selectors.DefaultSelector()
-        self.workers: list[WorkerProcess] = []
+        self.busy: list[WorkerProcess] = []
+        self.idle: list[WorkerProcess] = []
+        self.leaving: list[WorkerProcess] = []
+        self._unwatched: set[WorkerProcess] = set()
 
     @property
-    def busy(self) -> list[WorkerProcess]:
-        """Those that do something."""
-        return [worker for worker in self.workers if worker.work is not None]
-
-    @property
-    def idle(self) -> list[WorkerProcess]:
-        """Those that could do something, the one that worked last at the end."""
-        return [worker for worker in self.workers if worker.work is None and worker.deadline is None]
+    def workers(self) -> list[WorkerProcess]:
+        """All processes that are not buried."""
+        return [*self.busy, *self.idle, *self.leaving]
 
     def start(self, work: Work, share: Share) -> None:
         """Let a worker that is bound as the share says do an attempt.
@@ -60,30 +63,36 @@ class Pool:
         if worker is None:
             self._make_room(share.binding)
             worker = self._begun(share.binding)
+        else:
+            self.idle.remove(worker)
+            self.busy.append(worker)
         worker.work, worker.share = work, share
         self._send(worker, encode(work))
 
     def spare(self) -> bool:
         """End an idle worker, whose memory others need; tell whether there was one."""
-        if idle := self.idle:
-            idle[0].leave(_LEAVING)
-        return bool(idle)
+        if there := bool(self.idle):
+            self._dismiss(self.idle[0])
+        return there
 
     def wait(self, seconds: float | None) -> list[tuple[WorkerProcess, str]]:
         """Wait until a worker has something to say or ends, and return who and what: for `handle`."""
-        if any(worker.ended is None or worker.deadline is not None for worker in self.workers):
+        if self._unwatched or self.leaving:
             seconds = _GLANCE if seconds is None else min(seconds, _GLANCE)
         return [key.data for key, _ in self._selector.select(seconds)]
 
     def handle(self, events: list[tuple[WorkerProcess, str]]) -> list[Report]:
         """Take what workers said, bury those that ended, and return what came of their attempts."""
         reports: list[Report] = []
-        ended = {id(worker) for worker, what in events if what == "ended"}
-        for worker in list(self.workers):
-            if id(worker) in ended or (self._may_be_over(worker) and worker.is_over()):
-                reports += self._buried(worker)
-            elif any(other is worker for other, _ in events):
-                reports += self._heard(worker)
+        ended: list[WorkerProcess] = []
+        for worker, what in events:
+            if what == "ended":
+                ended.append(worker)
+            else:
+                self._hear(worker, reports)
+        ended += [worker for worker in self._overdue() if worker not in ended]
+        for worker in ended:
+            self._bury(worker, reports)
         return reports
 
     def interrupt(self) -> None:
@@ -93,11 +102,10 @@ class Pool:
 
     def close(self) -> None:
         """End all workers: idle ones may do so themselves."""
-        for worker in self.workers:
-            if worker.work is not None:
-                worker.kill()
-            elif worker.deadline is None:
-                worker.leave(_LEAVING)
+        for worker in self.busy:
+            worker.kill()
+        while self.idle:
+            self._dismiss(self.idle[0])
         while self.workers:
             self.handle(self.wait(_GLANCE))
         self._selector.close()
@@ -105,18 +113,25 @@ class Pool:
     def _make_room(self, binding: Binding) -> None:
         """End idle workers that hold the same GPUs, or are more than there should be."""
         wanted = set(binding.gpus or ())
-        for worker in self.idle:
+        for worker in list(self.idle):
             if wanted & set(worker.binding.gpus or ()):
-                worker.leave(_LEAVING)
+                self._dismiss(worker)
         for worker in self.idle[: max(0, len(self.busy) + len(self.idle) + 1 - self._size)]:
-            worker.leave(_LEAVING)
+            self._dismiss(worker)
+
+    def _dismiss(self, worker: WorkerProcess) -> None:
+        self.idle.remove(worker)
+        self.leaving.append(worker)
+        worker.leave(_LEAVING)
 
     def _begun(self, binding: Binding) -> WorkerProcess:
         worker = WorkerProcess(binding)
-        self.workers.append(worker)
+        self.busy.append(worker)
         self._selector.register(worker.channel.socket, selectors.EVENT_READ, (worker, "said"))
         if worker.ended is not None:
             self._selector.register(worker.ended, selectors.EVENT_READ, (worker, "ended"))
+        else:
+            self._unwatched.add(worker)
         self._send(worker, self._hello(worker.name))
         return worker
 
@@ -125,40 +140,41 @@ class Pool:
         self._watch(worker)
 
     def _watch(self, worker: WorkerProcess) -> None:
-        """Wait for what a worker says, as long as it can say something, and for being able to send what waits."""
-        key = self._selector.get_map().get(worker.channel.socket)
-        if key is None:
+        """Wait for what a worker says as long as it can say something, and until what waits could be sent."""
+        channel = worker.channel
+        if channel.watched == (not channel.gone, channel.sending):
             return
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.channel.sending else 0)
-        if worker.channel.gone:
-            self._selector.unregister(worker.channel.socket)
-        elif key.events != wanted:
-            self._selector.modify(worker.channel.socket, wanted, key.data)
+        channel.watched = not channel.gone, channel.sending
+        if channel.gone:
+            self._selector.unregister(channel.socket)
+        else:
+            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.sending else 0)
+            self._selector.modify(channel.socket, wanted, (worker, "said"))
 
-    def _heard(self, worker: WorkerProcess) -> list[Report]:
-        worker.channel.flush()
-        reports = [self._finished(worker, data) for data in worker.channel.receive() if self._is_report(worker, data)]
+    def _hear(self, worker: WorkerProcess, reports: list[Report]) -> None:
+        if worker.channel.sending:
+            worker.channel.flush()
+        for data in worker.channel.receive():
+            if data == READY:
+                worker.ready = True
+            elif worker.work is not None:
+                reports.append(self._finished(worker, worker.work, data))
         self._watch(worker)
-        return reports
 
-    def _is_report(self, worker: WorkerProcess, data: bytes) -> bool:
-        if data == READY:
-            worker.ready = True
-        return data != READY and worker.work is not None
-
-    def _finished(self, worker: WorkerProcess, data: bytes) -> Report:
-        work = worker.work
-        assert work is not None
+    def _finished(self, worker: WorkerProcess, work: Work, data: bytes) -> Report:
+        # Once a signal came, it does no more.
+        dismissed = worker.interrupted
         try:
             report = decode_report(data)
+            dismissed = dismissed or bool(report.error and report.error.interrupted)
         except msgspec.MsgspecError as error:
             report = failed_report(work, RunnerError(f"Worker {worker.name} sent no report: {error}."), worker.name)
+            dismissed = True
         self._free(worker)
-        # The one that worked last is taken first: what it needs lies in the caches.
-        self.workers.remove(worker)
-        self.workers.append(worker)
-        if worker.interrupted or (report.error is not None and report.error.interrupted):
-            worker.leave(_LEAVING)  # once a signal came, it does no more
+        self.busy.remove(worker)
+        self.idle.append(worker)
+        if dismissed:
+            self._dismiss(worker)
         return report
 
     def _free(self, worker: WorkerProcess) -> None:
@@ -166,22 +182,28 @@ class Pool:
         if share is not None:
             self._freed(share)
 
-    def _may_be_over(self, worker: WorkerProcess) -> bool:
-        if worker.deadline is not None and time.monotonic() > worker.deadline:
+    def _overdue(self) -> list[WorkerProcess]:
+        """Return workers that are over although no event says so, or had to be killed because they did not leave."""
+        if not self._unwatched and not self.leaving:
+            return []
+        now = time.monotonic()
+        late = [worker for worker in self.leaving if worker.deadline is not None and now > worker.deadline]
+        for worker in late:
             worker.kill()
-            return True
-        return worker.ended is None
+        return [*late, *(worker for worker in self._unwatched if worker not in late and worker.is_over())]
 
-    def _buried(self, worker: WorkerProcess) -> list[Report]:
-        reports = self._heard(worker)
+    def _bury(self, worker: WorkerProcess, reports: list[Report]) -> None:
+        self._hear(worker, reports)
         for watched in (worker.channel.socket, worker.ended):
             with suppress(KeyError):
                 if watched is not None:
                     self._selector.unregister(watched)
-        self.workers.remove(worker)
+        self._unwatched.discard(worker)
+        for place in (self.busy, self.idle, self.leaving):
+            if worker in place:
+                place.remove(worker)
         if worker.work is None:
             worker.bury()
         else:
             reports.append(self._coroner.report(worker, worker.work))
             self._free(worker)
-        return reports

@@ -78,6 +78,8 @@ class Slots:
         self._capacity = max(machine.cores, self.count * self.cores)
         self._used: dict[str, float] = dict.fromkeys(machine.gpus, 0.0)
         self._shares: list[Share] = []
+        self._cpus_used, self._memory_used = 0.0, 0
+        self._known: dict[tuple[Resources, _Gpus], Share] = {}
 
     def impossible(self, needs: Resources) -> str:
         """Return what a step needs that nobody has here, and who has what; empty when it can run."""
@@ -105,15 +107,15 @@ class Slots:
 
     def fits(self, needs: Resources) -> bool:
         """Tell whether a step that is possible could run now beside those that do."""
-        shares = self._shares
-        if not shares:
+        if not self._shares:
             return True
-        if self._workers is not None and len(shares) >= self._workers:
+        if self._workers is not None and len(self._shares) >= self._workers:
             return False
-        cpus = sum(share.cpus for share in shares) + self._cpus(needs)
-        memory = sum(share.memory for share in shares) + (needs.memory or 0)
-        room = cpus <= self._capacity + _ROUNDING and memory <= self._memory
-        return room and bool(self._places(self._gpus(needs)))
+        if self._cpus_used + self._cpus(needs) > self._capacity + _ROUNDING:
+            return False
+        if self._memory_used + (needs.memory or 0) > self._memory:
+            return False
+        return bool(self._places(self._gpus(needs)))
 
     def take(self, needs: Resources, liked: Collection[_Gpus] = ()) -> Share:
         """Give a step that fits its share.
@@ -122,15 +124,15 @@ class Slots:
             needs: what it needs.
             liked: GPUs that idle workers are bound to: best, one of these.
         """
-        wanted, cpus = self._gpus(needs), self._cpus(needs)
-        places = self._places(wanted, liked)
+        places = self._places(self._gpus(needs), liked)
         gpus = next((place for place in places if place in liked), places[0])
-        threads = max(1, int(cpus)) if self._threads is None or needs.cpus is not None else None
-        binding = Binding(gpus if self._machine.gpus else None, max(1, int(cpus)), threads)
-        share = Share(binding, cpus, needs.memory or 0, min(1.0, wanted))
+        if (share := self._known.get((needs, gpus))) is None:
+            share = self._known[needs, gpus] = self._share(needs, gpus)
         for gpu in gpus:
             self._used[gpu] += share.part
         self._shares.append(share)
+        self._cpus_used += share.cpus
+        self._memory_used += share.memory
         return share
 
     def give_back(self, share: Share) -> None:
@@ -138,6 +140,15 @@ class Slots:
         self._shares.remove(share)
         for gpu in share.binding.gpus or ():
             self._used[gpu] = max(0.0, self._used[gpu] - share.part)
+        self._memory_used -= share.memory
+        # Sums of parts are off by a little, which must not add up.
+        self._cpus_used = self._cpus_used - share.cpus if self._shares else 0.0
+
+    def _share(self, needs: Resources, gpus: _Gpus) -> Share:
+        cpus = self._cpus(needs)
+        threads = max(1, int(cpus)) if self._threads is None or needs.cpus is not None else None
+        binding = Binding(gpus if self._machine.gpus else None, max(1, int(cpus)), threads)
+        return Share(binding, cpus, needs.memory or 0, min(1.0, self._gpus(needs)))
 
     def _gpus(self, needs: Resources) -> float:
         if needs.gpus is not None:
