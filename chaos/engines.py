@@ -32,9 +32,11 @@ class Engine:
         name: of the runner.
         overrides: that choose it.
         victims: what can be struck.
+        down_for: seconds until what a blow took away is put back; None: when the run is over.
     """
 
     name = "local"
+    down_for: float | None = None
     overrides: tuple[str, ...] = ("runner=local", "runner.workers=2")
 
     def __init__(self, folder: Path) -> None:
@@ -112,6 +114,7 @@ class SlurmEngine(Engine):
     """Runs steps as jobs of a Slurm on this machine."""
 
     name = "slurm"
+    down_for = 15.0  # it has but one machine
     overrides: tuple[str, ...] = ("runner=slurm", "runner.cpus=1", "runner.memory=1GB")
 
     def __init__(self, folder: Path) -> None:

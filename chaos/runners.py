@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.progress import Progress
@@ -119,8 +119,7 @@ class Study:
             if (typed := _next_words(world, words)) is not None:
                 child = world.start(*typed)
                 struck = _strike(engine.victims[victim], world, child, moment)
-                code = world.wait(child, LIMIT)
-                engine.mend()
+                code = _waited(world, child, engine)
                 story = f"{so_far.story}\n{_line(typed)}: struck {struck} after {moment:.2f} s, exit code {code}"
                 so_far = so_far._replace(struck=so_far.struck or struck, story=story)
         if (typed := _next_words(world, words)) is not None:
@@ -162,6 +161,17 @@ def _strike(blow: Blow, world: World, child: "subprocess.Popen[bytes]", after: f
             return True
         time.sleep(_LOOK)
     return False
+
+
+def _waited(world: World, child: "subprocess.Popen[bytes]", engine: Engine) -> int:
+    """Return the exit code of a command that was struck; what it lost is put back."""
+    if engine.down_for is not None:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(engine.down_for)
+        engine.mend()
+    code = world.wait(child, LIMIT)
+    engine.mend()
+    return code
 
 
 def _line(words: Sequence[str]) -> str:
