@@ -1,10 +1,11 @@
 """The same five-fold study on Fashion-MNIST with every runner, its driver killed and continued: equal results."""
 
 import random
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from chaos.engines import ENGINES, Engine, SerialEngine
+from chaos.engines import ENGINES, Engine, SerialEngine, kill_driver
 from chaos.harness import row
 from chaos.runners import Study, opened
 from chaos.table import Options, Row
@@ -25,11 +26,12 @@ STUDY = [
     "sampling.num_workers=0",
     "logging.progress=false",
 ]
+_STEPS = 15
 QUICK = ["trainer.max_epochs=1", "trainer.limit_train_batches=5"]
 
 
 def run(options: Options) -> list[Row]:
-    """Train with each runner, with its driver killed `points` times (1) on the way."""
+    """Train with each runner, with its driver killed `points` times (1, at most 14) on the way."""
     from tests.support.real_data import fashion_mnist_idx
 
     data = options.folder / "data"
@@ -40,9 +42,23 @@ def run(options: Options) -> list[Row]:
 
 
 def _with(make: Callable[[Path], Engine], study: Study, options: Options) -> Row:
+    """Train with an engine, and kill the driver when so many steps are done."""
     with opened(make, options.folder) as engine:
         draw = random.Random(f"{options.seed} {engine.name} study")
-        moments = [draw.uniform(0.15, 0.45) * study.seconds for _ in range(options.points or 1)]
-        verdict = study.struck(engine, "the driver", "study", moments)
+        numbers = sorted(draw.sample(range(1, _STEPS), options.points or 1))
+        waiting = list(numbers)
+
+        def kill(world: World, driver: "subprocess.Popen[bytes]", draw: random.Random) -> bool:
+            return _done(world) >= waiting[0] and bool(waiting.pop(0)) and kill_driver(world, driver, draw)
+
+        engine.victims["the driver"] = kill
+        verdict = study.struck(engine, "the driver", "study", [0.0] * len(numbers))
     what = f"SIGKILL to the driver of five folds on Fashion-MNIST, runner={engine.name}"
-    return row(what, [verdict], f"after {', '.join(f'{moment:.0f}' for moment in moments)} s; compared with serial")
+    return row(
+        what, [verdict], f"when {', '.join(map(str, numbers))} of {_STEPS} steps were done; compared with serial"
+    )
+
+
+def _done(world: World) -> int:
+    """Return how many steps the journal of the only run has as done."""
+    return sum(path.read_bytes().count(b'{"event":"done"') for path in world.results.glob("*/runs/*/journal.jsonl"))
