@@ -9,6 +9,7 @@ from typing import NamedTuple
 from mml.core.data_loading.cleanup import remove_with_claim
 from mml.core.scripts.asking import answered_yes, can_answer
 from mml.core.scripts.exceptions import MMLError, MMLMisconfigurationException, RunLockedError
+from mml.core.scripts.run_files import ATTEMPTS_FOLDER
 from mml.core.scripts.run_labels import forget_labels
 from mml.core.scripts.run_lock import LOCK_FILE, read_owner
 from mml.core.scripts.run_removal import remove_run
@@ -123,6 +124,7 @@ def _remove(removal: Removal, root: Path) -> str:
     info = removal.info
     try:
         refuse_running([info._replace(state=RUNNING if is_running(info.path) else info.state)])
+        _end_elsewhere(info.path)
         for path in (*removal.files, *removal.unfinished):
             remove_with_claim(path)
             _remove_empty(path.parent, root / info.project)
@@ -133,6 +135,18 @@ def _remove(removal: Removal, root: Path) -> str:
     except OSError as error:
         return f"{error.filename or info.path}: {error.strerror}."
     return ""
+
+
+def _end_elsewhere(folder: Path) -> None:
+    """End jobs of a run that may still be in a queue.
+
+    Raises:
+        MMLError: nobody knows whether they are over.
+    """
+    if (folder / ATTEMPTS_FOLDER).is_dir():
+        from mml.core.scripts.run_leftovers import end_attempts  # for runs that were left to a queue, which are few
+
+        end_attempts(folder)
 
 
 def _remove_empty(folder: Path, root: Path) -> None:

@@ -156,6 +156,17 @@ def test_a_signal_while_jobs_are_collected_stops_them(world: World, expected: Ex
     refuse_differences(world, expected.of("held"))
 
 
+@pytest.mark.slow
+def test_a_run_that_is_removed_leaves_no_job(world: World, slurm: Machine) -> None:
+    world.ends(world.plan("held", "--detach"))
+    folder = world.run_folder()
+    wait_for(lambda: len(world.attempts("held_a")) == 1)
+    jobs = [job.job for job in queued_jobs(folder)]
+    mml(world, "runs", "rm", folder.name, "--yes")
+    assert not folder.exists()
+    assert {slurm.state(job) for job in jobs} <= {"CANCELLED", "COMPLETED", ""}
+
+
 def test_a_runner_without_a_queue_says_who_has_one(toy: Mml) -> None:
     said = toy("toy", "--detach")
     assert said.code == 2

@@ -111,35 +111,48 @@ def check_step(options: SlurmOptions, resources: Resources, what: str, cluster: 
         MMLMisconfigurationException: it would not; says who has what, or what sbatch says.
         SlurmAwayError: Slurm can't be reached.
     """
-    wanted = [name for name in (options.partition or "").split(",") if name]
-    nodes = [node for node in cluster if (node.partition in wanted if wanted else node.default)] or (
-        list(cluster) if not wanted else []
-    )
-    names = sorted({node.partition for node in cluster})
-    for name in wanted:
-        if name not in names:
-            raise UnknownNameError(name, kind="Slurm partition", known=names, fix="Set runner.partition.")
-    if cluster:
-        _check_partition(nodes, options)
+    if nodes := _wanted_nodes(options, cluster):
+        _check_open(nodes)
+        _check_time(nodes, options)
         _check_size(nodes, resources, what, cluster)
     _try_submission(options, resources, what)
 
 
-def _check_partition(nodes: Sequence[Nodes], options: SlurmOptions) -> None:
-    if nodes and not any(node.up for node in nodes):
-        open_ones = sorted({node.partition for node in nodes if not node.up})
-        msg = f"Slurm takes no jobs to partition {', '.join(open_ones)} now: it is down. Set runner.partition."
+def _wanted_nodes(options: SlurmOptions, cluster: Sequence[Nodes]) -> list[Nodes]:
+    """Return the machines of the partitions that jobs go to; all when nobody knows which.
+
+    Raises:
+        UnknownNameError: there is no such partition.
+    """
+    wanted = [name for name in (options.partition or "").split(",") if name]
+    known = {node.partition for node in cluster}
+    for name in wanted if cluster else ():
+        if name not in known:
+            raise UnknownNameError(name, kind="Slurm partition", known=known, fix="Set runner.partition.")
+    if wanted:
+        return [node for node in cluster if node.partition in wanted]
+    return [node for node in cluster if node.default] or list(cluster)
+
+
+def _check_open(nodes: Sequence[Nodes]) -> None:
+    if not any(node.up for node in nodes):
+        msg = f"Slurm takes no jobs to partition {_names(nodes)} now: it is down. Set runner.partition."
         raise MMLMisconfigurationException(msg)
-    limits = [node.minutes for node in nodes if node.up]
+
+
+def _check_time(nodes: Sequence[Nodes], options: SlurmOptions) -> None:
     asked = time_minutes(options.time_limit)
-    if asked is not None and limits and all(limit is not None and asked > limit for limit in limits):
-        most = max(limit for limit in limits if limit is not None)
-        name = ", ".join(sorted({node.partition for node in nodes}))
+    limits = [float("inf") if node.minutes is None else node.minutes for node in nodes if node.up]
+    if asked is not None and asked > max(limits):
         msg = (
-            f"runner.time_limit={options.time_limit} is above what partition {name} allows, {most:g} minutes. Set "
-            "less, a training that needs longer goes on in its next job; or set another runner.partition."
+            f"runner.time_limit={options.time_limit} is above what partition {_names(nodes)} allows, {max(limits):g} "
+            "minutes. Set less, a training that needs longer goes on in its next job; or set another runner.partition."
         )
         raise MMLMisconfigurationException(msg)
+
+
+def _names(nodes: Sequence[Nodes]) -> str:
+    return ", ".join(sorted({node.partition for node in nodes}))
 
 
 def _check_size(nodes: Sequence[Nodes], resources: Resources, what: str, cluster: Sequence[Nodes]) -> None:

@@ -147,13 +147,14 @@ class Watch:
             )
 
     def _without_report(self, flight: Flight, entry: QueueEntry | None) -> Report:
-        if self._was_cancelled(flight):
-            return _stopped(flight.work, f"Slurm job {flight.job} was cancelled.")
+        if self.stopping:  # it left the queue, or was still about to begin
+            return _stopped(flight.work, f"Slurm job {flight.job} has stopped.")
         state, node = (entry.state, entry.node) if entry else account_of(flight.job)
         details = details_of(flight.job)
         text = self._account(flight, state, node or details.get("NodeList", ""), details)
-        if state == "FAILED" and not starts_of(flight.folder):
-            error = SentError(text=_never_began(text, details.get("ExitCode", ""), self._logs), misfit=True)
+        code = details.get("ExitCode", "")
+        if state == "FAILED" and not starts_of(flight.folder) and not _signal_of(code):
+            error = SentError(text=_never_began(text, code, self._logs), misfit=True)
             return Report(flight.work.step, flight.work.attempt, error=error, worker=flight.worker)
         return lost_report(flight.work, text, flight.worker)
 

@@ -165,13 +165,15 @@ def test_fork_of_a_guarded_process_has_a_guard_of_its_own() -> None:
     assert (child.returncode, child.stdout) == (0, "3\n")
 
 
-def test_forked_child_lives_on_when_its_job_is_to_lose_the_machine() -> None:
+@pytest.mark.parametrize("name", ["SIGUSR1", "SIGUSR2"])
+def test_forked_child_lives_on_when_its_job_is_to_lose_the_machine(name: str) -> None:
     code = (
         "import os, signal\n"
         "from mml.core.scripts.signals import guarded_signals\n"
         "with guarded_signals() as guard, guard.deferred():\n"
+        "    signal.signal(signal.SIGUSR2, guard.handle)\n"
         "    if (child := os.fork()) == 0:\n"
-        "        os.kill(os.getpid(), signal.SIGUSR1)\n"
+        f"        os.kill(os.getpid(), signal.{name})\n"
         "        os._exit(7)\n"
         "    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )

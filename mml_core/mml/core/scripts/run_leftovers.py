@@ -116,6 +116,17 @@ def _read(folder: AttemptFolder) -> tuple[Work | None, dict[str, Any]]:
         return None, job
 
 
+def end_attempts(run: Path) -> None:
+    """End all that earlier processes of a run left elsewhere, because the run is about to be removed.
+
+    Raises:
+        ContinueError: nobody knows whether something is over; says what to do.
+    """
+    for folder in attempts_left(run):
+        folder.revoke()
+        _cancel(folder, folder.job() or {})
+
+
 def _cancel(folder: AttemptFolder, job: dict[str, Any]) -> None:
     """End an attempt of another runner for certain.
 

@@ -159,7 +159,7 @@ def _outer_guard() -> SignalGuard | None:
 
 def _handle_in_child(signum: int) -> None:
     """Be the handler in a fork, e.g. a worker of a data loader: it has inherited the handler, but not the run."""
-    if signum == PREEMPTION:  # is sent to all processes of a job, and means the run alone
+    if signum in (PREEMPTION, signal.SIGUSR2):  # are sent to all processes of a job, and mean the run alone
         return
     signal.signal(signum, signal.SIG_DFL)
     os.kill(os.getpid(), signum)
