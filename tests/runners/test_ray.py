@@ -287,6 +287,21 @@ def test_machine_that_lacks_folder_or_mml_is_named(blind: str, ray_cluster: RayC
         ray_cluster.end("blind")
 
 
+def test_every_worker_has_a_gpu_of_its_own_unless_it_wants_none(tmp_path: Path) -> None:
+    runner = RayRunner(num_cpus=2, num_gpus=2)
+    assert not runner.fenced  # what it starts itself it can kill for certain
+    try:
+        runner.open(toy_run(tmp_path / "run"))
+        do(runner, *(work(step, "meet", str(tmp_path), step) for step in range(2)))
+        for step in range(2):
+            runner.submit(work(step, "process"))
+        assert {value(report)["CUDA_VISIBLE_DEVICES"] for report in reports(runner, 2)} == {"0", "1"}
+        (without,) = do(runner, work(2, "process", resources=Resources(gpus=0)))
+        assert value(without)["CUDA_VISIBLE_DEVICES"] == ""
+    finally:
+        runner.close()
+
+
 KILLED = """
 import sys
 from pathlib import Path

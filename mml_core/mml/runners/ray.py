@@ -56,6 +56,8 @@ class RayRunner:
         patience: float = 10.0,
         **_: Any,
     ) -> None:
+        # Workers of a Ray that is started here are processes of this machine: those that are lost are dead.
+        self.__dict__["fenced"] = address is not None
         self._address, self._offer = address, Offer(num_cpus, num_gpus)
         self._autoscale, self._patience = autoscale, patience
         self._engine: Engine | None = None
@@ -64,6 +66,7 @@ class RayRunner:
         self._gpus = 0.0
         self._job = ""
         self._reports: deque[Report] = deque()
+        self._refused: Resources | None = None
 
     def room(self) -> Room:
         """Say what steps have, without asking any Ray."""
@@ -111,7 +114,9 @@ class RayRunner:
 
     def has_room(self, resources: Resources) -> bool:
         """Tell whether what a step needs is free, or a worker that does many steps in no time can take one more."""
-        return self._opened()[1].has_room(self._shape(resources))
+        room = self._opened()[1].has_room(self._shape(resources))
+        self._refused = None if room else resources
+        return room
 
     def submit(self, work: Work) -> None:
         """Let a worker begin as soon as there is one."""
@@ -119,7 +124,7 @@ class RayRunner:
             self._opened()[1].submit(work, self._shape(work.resources))
 
     def wait(self, seconds: float | None) -> list[Report]:
-        """Wait for an attempt to end.
+        """Wait for an attempt to end; returns early when there is room that there was not before.
 
         Raises:
             RunnerError: the head of Ray is lost, or this machine's part of it.
@@ -131,7 +136,8 @@ class RayRunner:
             self._reports.extend(pool.wait(max(0.0, left)))
             with signals_held_back():
                 self._keep_up(engine, pool)
-            if not pool.busy or (end is not None and time.monotonic() >= end):
+            over = end is not None and time.monotonic() >= end
+            if over or not pool.busy or (self._refused is not None and self.has_room(self._refused)):
                 break
         # One at a time: a signal while the driver takes it in loses no other.
         return [self._reports.popleft()] if self._reports else []
@@ -160,7 +166,8 @@ class RayRunner:
 
     def _keep_up(self, engine: Engine, pool: Pool) -> None:
         engine.look()
-        pool.take_down(self._take_down)
+        if self.fenced:
+            pool.take_down(self._take_down)
         pool.give_back()
         pool.assign()
 

@@ -69,7 +69,7 @@ class Pool:
         coming = sum(slot.idle or not slot.ready for slot in same)
         if coming > sum(_key(other) == _key(shape) for _, other in self._waiting):
             return True
-        if self._waiting:
+        if len(self._waiting) > sum(not slot.ready for slot in self._slots):
             return False
         depth = self._pace.recent
         return self._may_start(shape) or any(len(slot.works) < depth for slot in same if slot.quick)
@@ -211,6 +211,14 @@ class Pool:
         self._slots.remove(slot)
         with suppress(Exception):  # it is gone, or so is Ray
             self._engine.ray.kill(slot.actor, no_restart=True)
+        if self._engine.on_demand and slot.process:
+            self._kill(slot)
+
+    def _kill(self, slot: Slot) -> None:
+        """Make sure that a worker on this machine is dead."""
+        if is_held(self._folder / WORKERS_FOLDER / slot.name):
+            with suppress(ProcessLookupError):
+                os.kill(slot.process, signal.SIGKILL)
 
     # --- what comes of it
 
