@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from mml.core.scripts.exceptions import RunnerError
-from mml.runners.slurm_commands import SlurmAwayError
+from mml.runners.slurm_commands import SlurmAwayError, jobs_named
 from mml.runners.slurm_outbox import Patience
+from mml.runners.slurm_states import ended
 from tests.support.slurm_machine import Machine
 from tests.support.slurm_runs import Driver
 from tests.support.toy_worker import work
@@ -52,7 +53,7 @@ def test_jobs_that_sbatch_submitted_without_saying_so_are_cancelled_before_anoth
     item = work(0, "add", 1, 2)
     one.submit(item)
     assert one.runner.wait(0) == []
-    (lost,) = slurm.ask("squeue", "-h", "-t", "all", "-o", "%i", f"--name=mml-run-{item.name}").split()
+    (lost,) = (entry.job for entry in jobs_named(f"mml-run-{item.name}", str(one.folder)))
     script.unlink()
     one.runner._box._pause_until = 0.0
     report = one.collect()[0]
@@ -72,7 +73,8 @@ def test_what_sbatch_may_have_submitted_is_cancelled_at_the_end(
     one.submit(*items)
     assert one.runner.wait(0) == []
     one.runner.close()
-    assert not slurm.ask("squeue", "-h", "-o", "%i", f"--name=mml-run-{items[0].name}").split()
+    left = jobs_named(f"mml-run-{items[0].name}", str(one.folder))
+    assert all(ended(entry.state) for entry in left)
 
 
 def test_a_full_queue_is_waited_for_and_an_empty_one_that_refuses_is_not(

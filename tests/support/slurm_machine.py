@@ -128,6 +128,8 @@ class Machine(NamedTuple):
     def start(self, daemon: str) -> None:
         """Start a daemon that was stopped, and wait until it is there."""
         _start(self.folder, daemon)
+        if daemon == "slurmctld":
+            self.ask("scontrol", "reconfigure")  # has slurmd report at once
 
     def cancel_all(self) -> None:
         """Cancel all jobs, and wait until they are over."""
