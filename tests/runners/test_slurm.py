@@ -244,39 +244,6 @@ def test_work_that_needs_what_failed_leaves_the_queue(driver: Callable[..., Driv
     assert other.open(fails, needs) == [fails]
 
 
-def test_a_controller_that_is_away_for_a_while_is_no_failure(
-    driver: Callable[..., Driver], slurm: Machine, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    one, runs = driver(), work(0, "mark", str(tmp_path / "mark"), 3)
-    one.open()
-    one.submit(runs)
-    one.until(lambda: begun(tmp_path / "mark"))
-    slurm.stop("slurmctld", signal.SIGTERM)  # killed, it would forget the jobs of the last seconds
-    try:
-        one.submit(work(1, "add", 1, 1))
-        assert one.collect()[0].outcome is not None  # jobs report without Slurm
-        assert "Slurm can't be reached" in caplog.text
-    finally:
-        slurm.start("slurmctld")
-    assert one.collect()[1].outcome is not None
-    assert caplog.text.count("Slurm can't be reached") == 1
-    assert "Slurm answers again" in caplog.text
-
-
-def test_a_controller_that_stays_away_ends_the_run(driver: Callable[..., Driver], slurm: Machine) -> None:
-    one = driver(patience=0.001)
-    one.open()
-    one.submit(work(0, "nothing"))
-    slurm.stop("slurmctld", signal.SIGTERM)
-    try:
-        with pytest.raises(RunnerError, match="could not be reached for .* continue the run when"):
-            one.collect()
-        one.runner.interrupt()
-        one.runner.close()
-    finally:
-        slurm.start("slurmctld")
-
-
 def test_jobs_outlive_a_daemon_of_their_machine(driver: Callable[..., Driver], slurm: Machine, tmp_path: Path) -> None:
     one, item = driver(), work(0, "mark", str(tmp_path / "mark"), 3)
     one.open()
@@ -403,3 +370,37 @@ def test_what_may_be_in_the_queue_is_told() -> None:
 
 def test_a_runner_that_was_never_opened_has_nothing_to_close() -> None:
     SlurmRunner().close()
+
+
+# Last, as Slurm takes most of a minute to start jobs again after its controller was away.
+def test_a_controller_that_is_away_for_a_while_is_no_failure(
+    driver: Callable[..., Driver], slurm: Machine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, runs = driver(), work(0, "mark", str(tmp_path / "mark"), 3)
+    one.open()
+    one.submit(runs)
+    one.until(lambda: begun(tmp_path / "mark"))
+    slurm.stop("slurmctld", signal.SIGTERM)  # killed, it would forget the jobs of the last seconds
+    try:
+        one.submit(work(1, "add", 1, 1))
+        assert one.collect()[0].outcome is not None  # jobs report without Slurm
+        assert "Slurm can't be reached" in caplog.text
+    finally:
+        slurm.start("slurmctld")
+    assert one.collect()[1].outcome is not None
+    assert caplog.text.count("Slurm can't be reached") == 1
+    assert "Slurm answers again" in caplog.text
+
+
+def test_a_controller_that_stays_away_ends_the_run(driver: Callable[..., Driver], slurm: Machine) -> None:
+    one = driver(patience=0.001)
+    one.open()
+    one.submit(work(0, "nothing"))
+    slurm.stop("slurmctld", signal.SIGTERM)
+    try:
+        with pytest.raises(RunnerError, match="could not be reached for .* continue the run when"):
+            one.collect()
+        one.runner.interrupt()
+        one.runner.close()
+    finally:
+        slurm.start("slurmctld")
