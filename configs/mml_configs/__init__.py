@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from mml.core.scripts import environment
+from mml.core.scripts import environment, machine
 from mml.core.scripts.utils import as_list
 
 
@@ -34,6 +34,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("mml.data_dir", _data_dir, replace=True)
     OmegaConf.register_new_resolver("mml.out_dir", _out_dir, replace=True)
     OmegaConf.register_new_resolver("mml.task_list", _task_list, replace=True)
+    OmegaConf.register_new_resolver("mml.threads", machine.default_threads, replace=True)
     OmegaConf.register_new_resolver("mml.sweep_stamp", environment.sweep_stamp, replace=True)
 
 

@@ -156,8 +156,10 @@ def test_machine_without_gpus_says_so() -> None:
     assert slots(cores=1).impossible(Resources(cpus=2)) == "2 cores, but there is 1 core"
 
 
-def test_binding_is_made_by_variables_that_libraries_read_once() -> None:
-    assert Binding(None, 3, None).environment() == {"MML_CORES": "3"}
+def test_binding_is_made_by_variables_that_libraries_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    passive = {"OMP_WAIT_POLICY": "PASSIVE"}
+    assert Binding(None, 3, None).environment() == {"MML_CORES": "3", **passive}
     bound = Binding(("1", "0"), 2, 2).environment()
-    assert bound == {"MML_CORES": "2", "CUDA_VISIBLE_DEVICES": "1,0", **dict.fromkeys(THREAD_VARIABLES, "2")}
+    assert bound == {"MML_CORES": "2", "CUDA_VISIBLE_DEVICES": "1,0", **passive, **dict.fromkeys(THREAD_VARIABLES, "2")}
     assert Binding((), 1, None).environment()["CUDA_VISIBLE_DEVICES"] == ""

@@ -122,6 +122,7 @@ class DirectRunner:
         stale: names of attempts that are reported a second time, as failed, with the next report.
         detached: end when all is submitted, as a queue would let it.
         fenced: whether attempts have folders.
+        batch: end all work that waits before it is reported.
         has_gpus: refuse steps with more GPUs than these.
     """
 
@@ -133,6 +134,7 @@ class DirectRunner:
         self.slots, self.order, self.chained, self.detaches = slots, order, detached, detached
         self.lose, self.stale = [*more.get("lose", [])], [*more.get("stale", [])]
         self.fenced, self.has_gpus = more.get("fenced", False), more.get("has_gpus", 0)
+        self.batch = more.get("batch", False)
         self.waiting: list[Work] = []
         self.again: list[Report] = []
         self.closed = 0
@@ -164,6 +166,9 @@ class DirectRunner:
     def wait(self, seconds: float | None) -> list[Report]:
         if not self.waiting or self.detaches:
             return []
+        if self.batch:
+            waiting, self.waiting = self.waiting, []
+            return [self._done(work) for work in waiting]
         index = {"first": 0, "last": -1}.get(self.order, self._random.randrange(len(self.waiting)))
         work = self.waiting.pop(index)
         again, self.again = self.again, []

@@ -1,6 +1,7 @@
 """Who gets which GPUs, how many cores and how much memory, of those that a machine has. Pure accounting."""
 
 import math
+import os
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from mml.report.texts import count_text, size_text
 from mml.runners.base import Room
 from mml.runners.local_machine import GPUS_VARIABLE, Machine
 
+WAITING = "OMP_WAIT_POLICY"
 THREAD_VARIABLES = (
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
     *("BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"),
@@ -33,7 +35,8 @@ class Binding(NamedTuple):
 
     def environment(self) -> dict[str, str]:
         """Return the variables that bind a process."""
-        variables = {CORES_VARIABLE: str(self.cores)}
+        # Threads that wait must not spin: others beside them have something to do.
+        variables = {CORES_VARIABLE: str(self.cores), WAITING: os.environ.get(WAITING, "PASSIVE")}
         if self.threads is not None:
             variables |= dict.fromkeys(THREAD_VARIABLES, str(self.threads))
         if self.gpus is not None:

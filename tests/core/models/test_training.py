@@ -53,6 +53,24 @@ def test_a_count_that_is_none_is_refused(tmp_path: Path, setting: str) -> None:
         build_trainer(train_config(tmp_path, f"trainer.{setting}"), callbacks=[], root=tmp_path)
 
 
+def test_the_cpu_computes_with_as_many_threads_as_the_config_says_wherever_that_is(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (3, 1):
+            build_trainer(train_config(tmp_path, f"trainer.threads={threads}"), callbacks=[], root=tmp_path)
+            assert torch.get_num_threads() == threads
+        build_trainer(train_config(tmp_path, "~trainer.threads"), callbacks=[], root=tmp_path)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("value", ["0", "two", "1.5", "true"])
+def test_a_number_of_threads_that_is_none_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(MMLMisconfigurationException, match=f"(?i)trainer.threads={value} can't be used"):
+        build_trainer(train_config(tmp_path, f"trainer.threads={value}"), callbacks=[], root=tmp_path)
+
+
 @pytest.mark.parametrize("value", ["x", "0", "-1.5", "true"])
 def test_a_bound_of_gradients_that_is_none_is_refused(tmp_path: Path, value: str) -> None:
     with pytest.raises(MMLMisconfigurationException, match="has to be a number above 0"):

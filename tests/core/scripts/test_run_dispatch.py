@@ -190,6 +190,13 @@ def test_step_that_ends_the_run_is_to_blame_though_another_ends_well_after_it(ro
     assert (failed.step, failed.error) == (0, "ValueError: boom")
 
 
+def test_what_is_reported_with_the_failure_that_ends_the_run_counts(root: Path) -> None:
+    plan = [do("add", "t", "a"), do("fail", "boom"), do("add", "t", "b"), do("add", "t", "c")]
+    with pytest.raises(ValueError, match="boom"):
+        Crew(crew_config(root, *plan, runner={"slots": 4, "batch": True})).run()
+    assert [*RunRecord(events(root)).done] == [0, 2, 3]
+
+
 def test_lost_attempt_is_repeated_although_failures_are_not(root: Path) -> None:
     cfg = crew_config(root, do("add", "t", "a"), runner={"lose": ["0001.1.1!", "0001.1.2"]})
     assert Crew(cfg).run() is None

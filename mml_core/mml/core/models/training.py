@@ -217,11 +217,27 @@ def _settings(cfg: DictConfig) -> dict[str, Any]:
     settings: dict[str, Any] = OmegaConf.to_container(cfg.trainer, resolve=True)  # type: ignore[assignment] # a mapping
     checkpoint_minutes(cfg)
     settings.pop(CHECKPOINT_MINUTES, None)
+    _use_threads(settings.pop("threads", None))
     _check_keys(settings)
     _check_numbers(settings)
     if not OmegaConf.select(cfg, "sys.allow_gpu", default=True):
         settings["accelerator"] = "cpu"
     return settings
+
+
+def _use_threads(threads: Any) -> None:
+    """Let torch compute with so many threads on the CPU, wherever this process runs: its sums depend on the number.
+
+    Raises:
+        MMLMisconfigurationException: it can't be a number of threads.
+    """
+    if threads is None:  # a run that was started before there was the key
+        return
+    if type(threads) is not int or threads < 1:
+        msg = f"trainer.threads={threads} can't be used: give a whole number from 1 on."
+        raise MMLMisconfigurationException(msg)
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
 
 
 def _check_keys(settings: dict[str, Any]) -> None:

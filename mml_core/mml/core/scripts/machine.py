@@ -7,6 +7,9 @@ from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 CORES_VARIABLE = "MML_CORES"  # set by runners: the cores that a step may use, of those of its machine
+THREADS_VARIABLE = "OMP_NUM_THREADS"
+# More of them hardly make a training faster, but slow down those that run beside it.
+_MOST_THREADS = 8
 _OWN = Path("/proc/self/cgroup")
 _MEMINFO = Path("/proc/meminfo")
 # The second generation of control groups, and the first.
@@ -31,6 +34,15 @@ def step_cores() -> int:
     """Return how many cores a step in this process may use: its share, where others run beside it."""
     share = os.environ.get(CORES_VARIABLE, "")
     return int(share) if share.isdecimal() and int(share) else usable_cores()
+
+
+def default_threads() -> int:
+    """Return with how many threads trainings compute unless they are told: as the user's environment or the cores say.
+
+    It is asked where a run is started, and holds wherever its steps run: on a CPU, results depend on it.
+    """
+    first = os.environ.get(THREADS_VARIABLE, "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() and int(first) else min(granted_cores(), _MOST_THREADS)
 
 
 def quota(root: Path) -> float | None:

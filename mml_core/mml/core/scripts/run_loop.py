@@ -3,7 +3,7 @@ recorded when it is done.
 """
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -55,6 +55,8 @@ class RunLoop:
         self._checked: set[Resources] = set()
         self._planned: list[Step] = []
         self._flying: dict[int, Flight] = {}
+        # Reports that are not taken in yet: when one of them ends the run, the others still count.
+        self._inbox: deque[Report] = deque()
         self._tries: Counter[int] = Counter()
         self._numbers: NumbersBefore | None = None
         # Where each step sees what it needs and no more; None as long as that is all that was done before it.
@@ -79,8 +81,10 @@ class RunLoop:
         try:
             self._open(steps)
             while self._fill():
-                for report in self._runner.wait(self._patience()):
-                    self._settle(report)
+                self._inbox += self._runner.wait(self._patience())
+                while self._inbox:
+                    self._settle(self._inbox[0])
+                    self._inbox.popleft()
                 self._look()
         except BaseException:
             self._stop()

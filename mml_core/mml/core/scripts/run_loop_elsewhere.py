@@ -115,6 +115,8 @@ class ElsewhereLoop(RunLoop):
         grace = float(OmegaConf.select(self._scheduler.cfg, "runner.grace", default=None) or GRACE)
         logger.info("Stopping %s, for at most %s.", count_text(len(self._flying), "step"), seconds_text(grace))
         try:
+            while self._inbox:
+                self._settle_last(self._inbox.popleft())
             self._runner.interrupt()
             end = time.monotonic() + grace
             while self._flying and (left := end - time.monotonic()) > 0:
