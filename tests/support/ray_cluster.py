@@ -1,7 +1,6 @@
 """A Ray of two machines as processes on loopback, and ways to lose each of them, to blind it or to take mml from it."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +12,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+
+from mml.runners.ray_guard import MARK, Guard
 
 # No token from a home folder, which each test has its own of, and nothing sent to anyone.
 QUIET = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
@@ -63,7 +64,7 @@ class RayCluster:
         with log.open("w") as file:
             code = subprocess.run(
                 command,
-                env={**os.environ, **QUIET, **_HASTY, **(env or {}), _MARK: f"{self._id}-{name}"},
+                env={**os.environ, **QUIET, **_HASTY, **(env or {}), **self._marks(name)},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -75,6 +76,9 @@ class RayCluster:
             raise RuntimeError(log.read_text())
         if not self.address:
             self.address = (self._folder / "ray_current_cluster").read_text().strip()
+
+    def _marks(self, name: str) -> dict[str, str]:
+        return {_MARK: f"{self._id}-{name}", MARK: str(self._folder)}
 
     def processes(self, name: str, part: str = "") -> list[int]:
         """Return the processes of a machine whose command has a text in it."""
@@ -104,11 +108,12 @@ def started() -> Iterator[RayCluster]:
     # Sockets lie below it, whose paths have to be short.
     folder = Path(tempfile.mkdtemp(prefix="mmlray", dir="/tmp"))
     cluster = RayCluster(folder)
+    guard = Guard(folder)  # tests may be killed, too
     try:
         yield cluster
     finally:
         cluster.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        guard.end()
 
 
 @pytest.fixture(scope="session")
