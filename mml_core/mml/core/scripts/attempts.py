@@ -15,7 +15,7 @@ import msgspec
 from mml.core.data_loading.cleanup import remove
 from mml.core.scripts.exceptions import AttemptRevokedError
 from mml.core.scripts.run_files import ATTEMPTS_FOLDER, JOB_FILE
-from mml.core.scripts.utils import atomic_write, fsync_folder, make_folder
+from mml.core.scripts.utils import fsync_folder, make_folder
 
 _ANNOUNCED = "announced.jsonl"
 _REVOKED = ".revoked"
@@ -109,9 +109,13 @@ class AttemptFolder:
         return [path for path, key in found.items() if key != _ANOTHERS]
 
     def take_down(self, job: dict[str, Any]) -> None:
-        """Keep what a later process has to know to find or cancel the attempt."""
-        with atomic_write(self.path / JOB_FILE) as file:
-            file.write(msgspec.json.encode(job))
+        """Keep what a later process has to know to find or cancel the attempt.
+
+        Not for good: after a power cut, engines and locks of workers tell what still runs.
+        """
+        beside = self.path / f".{JOB_FILE}.tmp"
+        beside.write_bytes(msgspec.json.encode(job))
+        beside.replace(self.path / JOB_FILE)
 
     def job(self) -> dict[str, Any] | None:
         """Return what was taken down, None when nothing was."""
