@@ -34,7 +34,11 @@ class AttemptFolder:
     def __init__(self, run: Path, name: str) -> None:
         self.name = name
         self.path = run / ATTEMPTS_FOLDER / name
-        self._revoked = self.path.with_name(name + _REVOKED)
+        self._text = f"{run}/{ATTEMPTS_FOLDER}/{name}"
+
+    @property
+    def _revoked(self) -> Path:
+        return self.path.with_name(self.name + _REVOKED)
 
     @property
     def step(self) -> int:
@@ -53,7 +57,12 @@ class AttemptFolder:
 
     def create(self) -> None:
         """Give the attempt its right to write."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            os.mkdir(self._text)  # noqa: PTH102 # every attempt pays for it
+        except FileNotFoundError:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            pass
 
     def create_for_good(self) -> None:
         """Give the attempt its right to write, so that no power cut takes it away."""
@@ -132,6 +141,9 @@ class AttemptFolder:
 
     def remove(self) -> None:
         """Remove the folder; what the attempt announced is not known any more."""
+        with suppress(OSError):
+            os.rmdir(self._text)  # noqa: PTH106 # most have nothing in it, and every attempt pays for it
+            return
         for folder in (self.path, self._revoked):
             if folder.is_dir():
                 remove(folder)
