@@ -30,7 +30,7 @@ from mml.core.scripts.schedule import (
 )
 from mml.core.scripts.signals import SignalGuard
 from mml.core.scripts.struct_tracker import StructTracker
-from mml.core.scripts.training_folders import TrainingFolders
+from mml.core.scripts.training_folders import TrainingFolders, remove_trainings
 from mml.core.scripts.utils import as_list
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ class AbstractBaseScheduler(ABC):
     def step_recorded(self, step: Step) -> None:
         """Be called when a step is done and recorded for good, to remove what only its continuation would need."""
         if step.key != self._step_key:  # another process did it
-            TrainingFolders(self.fm.temp_path, step.key).remove()
+            remove_trainings(self.fm.log_path or self.fm.proj_path, step.key)
         elif self._trainings is not None:
             self._trainings.remove()
         self._step_key, self._trainings = "", None

@@ -33,6 +33,7 @@ class RunBook:
         events, self._read = read_events(self._path)
         self.record = RunRecord(events)
         self._journal: Journal | None = None
+        self._noted: list[Event] = []
 
     def open(self) -> None:
         """Begin to write; a torn line at the end is cut off."""
@@ -54,10 +55,25 @@ class RunBook:
         assert self._journal is not None, "the book is not open"
         try:
             with self.guard.deferred():
-                self._journal.append(*events, durable=durable)
+                noted, self._noted = self._noted, []
+                self._journal.append(*noted, *events, durable=durable)
         except OSError as error:
             self.fault = error
             raise
+
+    def note(self, event: Event) -> None:
+        """Write an event with the next ones, or when `flush` is called: it may be lost."""
+        self._noted.append(event)
+
+    def flush(self) -> None:
+        """Write what was noted.
+
+        Raises:
+            OSError: it could not be written.
+            Interrupted: a signal came.
+        """
+        if self._noted:
+            self.append(durable=False)
 
     def announce(self, text: str, key: str) -> None:
         """Write down a file, as portable text, that the step or hook is about to create."""

@@ -83,6 +83,7 @@ class RunLoop:
             while self._fill():
                 self._inbox += self._runner.wait(self._patience())
                 while self._inbox:
+                    self._use_room()
                     self._settle(self._inbox[0])
                     self._inbox.popleft()
                 self._look()
@@ -131,18 +132,21 @@ class RunLoop:
 
     def _fill(self) -> bool:
         """Submit all that may have its turn and finds room; return whether there is something to wait for."""
-        while (step := self._agenda.next(self._runner.has_room)) is not None:
-            if (needed := self._agenda.missing_need(step)) is not None:
-                self._trouble.skip(step, needed)
-                self._agenda.give_up(step.position)
-            else:
-                self._begin(step)
+        self._submit_ready()
         if self._goes_on():
             return True
         if len(self._agenda):
             msg = f"{count_text(len(self._agenda), 'step')} can't have their turn, as they wait for one another."
             raise PlanError(msg)
         return False
+
+    def _submit_ready(self) -> None:
+        while (step := self._agenda.next(self._runner.has_room)) is not None:
+            if (needed := self._agenda.missing_need(step)) is not None:
+                self._trouble.skip(step, needed)
+                self._agenda.give_up(step.position)
+            else:
+                self._begin(step)
 
     def _goes_on(self) -> bool:
         """Tell whether any step goes on or may have its turn."""
@@ -174,6 +178,9 @@ class RunLoop:
     def _patience(self) -> float | None:
         """Return the seconds until there is something to do, whatever runs; None when there is nothing else."""
         return None
+
+    def _use_room(self) -> None:
+        """Begin what there is room for, before what came back is recorded, which waits for the disk."""
 
     def _look(self) -> None:
         """Look at what goes on, now and then."""

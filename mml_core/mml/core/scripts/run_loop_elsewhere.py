@@ -78,15 +78,20 @@ class ElsewhereLoop(RunLoop):
         self._tries[position] += 1
         flying = (flight.work for flight in self._flying.values())
         work = self._dispatch.work(step, self._tries[position], self._records, flying)
-        self._book.append(Started(time=time.time(), step=position), durable=False)
+        self._book.note(Started(time=time.time(), step=position))
         self._flying[position] = Flight(step, work)
         self._scheduler.progress.begin_attempt(position + 1, str(step.record))
         self._runner.submit(work)
 
     def _patience(self) -> float | None:
         """Return the seconds until there is something to do, whatever runs."""
+        self._book.flush()
         look = self._watch.seconds_left()
         return max(0.0, min(look, self._later[0][0] - time.monotonic())) if self._later else look
+
+    def _use_room(self) -> None:
+        if self._inbox[0].outcome is not None and not self._runner.detaches:
+            self._submit_ready()
 
     def _look(self) -> None:
         self._watch.look()

@@ -112,10 +112,17 @@ def _undone_on_error(scheduler: Scheduler, value: Any, planned: int) -> Iterator
     except BaseException:
         scheduler.structs.abandon_step()
         scheduler.return_value = restored_value(value)
-        del scheduler.commands[planned:], scheduler.params[planned:]
-        for position in [position for position in scheduler.details if position >= planned]:
-            del scheduler.details[position]
+        cut_plan(scheduler, planned)
         raise
+
+
+def cut_plan(scheduler: Scheduler, planned: int) -> None:
+    """Take the steps away that were added to a plan of so many."""
+    if len(scheduler.commands) <= planned:
+        return
+    del scheduler.commands[planned:], scheduler.params[planned:]
+    for position in [position for position in scheduler.details if position >= planned]:
+        del scheduler.details[position]
 
 
 def _grown(scheduler: Scheduler, planned: int) -> list[StepRecord]:

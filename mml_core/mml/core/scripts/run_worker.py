@@ -27,7 +27,7 @@ from mml.core.scripts.run_account import opened
 from mml.core.scripts.run_log import worker_logging
 from mml.core.scripts.run_numbers import NumbersBefore
 from mml.core.scripts.run_sight import Sight
-from mml.core.scripts.run_steps import Scheduler, begin_hook, execute_step, named_command
+from mml.core.scripts.run_steps import Scheduler, begin_hook, cut_plan, execute_step, named_command
 from mml.core.scripts.schedule import Step, check_same_plan, restore_step
 from mml.core.scripts.seeding import imports_kept_apart
 from mml.core.scripts.signals import guarded_signals
@@ -142,6 +142,8 @@ class StepWorker:
         scheduler.fm.number_anew()
         scheduler.return_value = restored_value(self._value_before(work))
         outcome = execute_step(scheduler, step)
+        if outcome.grown:
+            cut_plan(scheduler, work.planned)  # the driver says where they stand
         return msgspec.structs.replace(outcome, paths=self._paths) if self._paths else outcome
 
     def _remove_earlier(self, folder: AttemptFolder) -> None:
@@ -154,9 +156,7 @@ class StepWorker:
     def _bring_plan(self, work: Work) -> Step:
         """Bring the scheduler's plan to what the driver's is, and return the step to do."""
         scheduler = self._scheduler
-        del scheduler.commands[work.planned :], scheduler.params[work.planned :]
-        for position in [position for position in scheduler.details if position >= work.planned]:
-            del scheduler.details[position]
+        cut_plan(scheduler, work.planned)
         missing = work.planned - len(scheduler.commands)
         scheduler.commands += [_of_another_worker] * missing
         scheduler.params += [[]] * missing

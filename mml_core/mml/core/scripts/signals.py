@@ -16,6 +16,10 @@ _PATIENCE = b"\nStopping as soon as all is written down. Ctrl-C once more stops 
 _SHOW_CURSOR = b"\x1b[?25h"
 
 
+# The guards of this process, the one that counts last.
+_installed: "list[SignalGuard]" = []
+
+
 class SignalGuard:
     """Turns signals into `Interrupted`; inside `deferred()` they wait until the block ends.
 
@@ -53,20 +57,13 @@ class SignalGuard:
             _to_terminal(_PATIENCE)
         self._raise_seen()
 
-    @contextmanager
-    def deferred(self) -> Iterator[None]:
+    def deferred(self) -> "_Deferred":
         """Let a signal wait until the block ends, so that a record is written whole.
 
         Raises:
             Interrupted: a signal came in the block, or earlier, and a step or a destructor swallowed it.
         """
-        self.hold()
-        try:
-            yield
-        except BaseException:
-            self.let_go(quietly=True)
-            raise
-        self.let_go()
+        return _Deferred(self)
 
     def hold(self) -> None:
         """Let signals wait until `let_go`."""
@@ -116,6 +113,21 @@ class SignalGuard:
             raise Interrupted(self._seen)
 
 
+class _Deferred:
+    """A block in which signals wait: a generator would cost several times as much, and each step has some."""
+
+    __slots__ = ("_guard",)
+
+    def __init__(self, guard: SignalGuard) -> None:
+        self._guard = guard
+
+    def __enter__(self) -> None:
+        self._guard.hold()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._guard.let_go(quietly=kind is not None)
+
+
 @contextmanager
 def guarded_signals() -> Iterator[SignalGuard]:
     """Install a guard for the block; outside of the main thread, where Python has no handlers, it does nothing.
@@ -126,12 +138,17 @@ def guarded_signals() -> Iterator[SignalGuard]:
     if threading.current_thread() is not threading.main_thread():
         yield SignalGuard()
         return
-    guard = _outer_guard() or SignalGuard()
+    if (outer := _outer_guard()) is not None:
+        yield outer
+        return
+    guard = SignalGuard()
     wanted = [signum for signum in HANDLED if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN]
     before = {signum: signal.signal(signum, guard.handle) for signum in wanted}
+    _installed.append(guard)
     try:
         yield guard
     finally:
+        _installed.remove(guard)
         for signum, handler in before.items():
             # A handler that was not installed by Python can't be put back.
             signal.signal(signum, signal.SIG_DFL if handler is None else handler)
@@ -141,8 +158,9 @@ class signals_held_back:  # noqa: N801 - is used as a function; a generator woul
     """Let a signal wait until the block ends, whichever guard is installed; without one, or after one, do nothing."""
 
     def __enter__(self) -> None:
-        guard = _outer_guard() if threading.current_thread() is threading.main_thread() else None
-        self._guard = guard if guard is not None and guard.seen is None else None
+        guard = _installed[-1] if _installed else None
+        held = guard is not None and guard.seen is None and guard.own
+        self._guard = guard if held and threading.current_thread() is threading.main_thread() else None
         if self._guard is not None:
             self._guard.hold()
 

@@ -1,10 +1,23 @@
 """Where the trainings of a step keep their checkpoints: a folder for each, found again by a continued run."""
 
+import os
 from pathlib import Path
 
 from mml.core.data_loading import cleanup
+from mml.core.data_loading.file_manager import TEMP_FOLDER
 
 TRAINING_FOLDER = "TRAINING"
+
+
+def remove_trainings(run: Path, key: str) -> None:
+    """Remove what trainings of a step left, if it had any; most steps have none, and each pays for the look.
+
+    Args:
+        run: the run folder.
+        key: of the step.
+    """
+    if os.path.isdir(folder := f"{run}/{TEMP_FOLDER}/{TRAINING_FOLDER}/{key}"):  # noqa: PTH112
+        cleanup.remove(Path(folder))
 
 
 class TrainingFolders:
