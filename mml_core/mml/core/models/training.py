@@ -6,6 +6,7 @@ import math
 import shutil
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import lightning
 import torch
 from hydra.utils import instantiate
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
@@ -24,7 +26,10 @@ from mml.core.models.failures import explained_failures, explained_misfit
 from mml.core.models.kinds import direction
 from mml.core.models.resuming import EpochLoop, KeepGoing
 from mml.core.scripts.exceptions import MMLMisconfigurationException, UnknownNameError
+from mml.core.scripts.machine import step_cores
 from mml.core.scripts.utils import as_list
+
+log = logging.getLogger(__name__)
 
 # Advice of Lightning and torch that mml's defaults and displays answer already: patterns of how it starts.
 _ANSWERED = (
@@ -120,6 +125,8 @@ def build_trainer(
     except (TypeError, ValueError, RuntimeError) as error:
         msg = f"The trainer group can't be used on this machine: {error} See `mml help trainer`."
         raise MMLMisconfigurationException(msg) from error
+    if isinstance(trainer.accelerator, CPUAccelerator):
+        _tell_threads(torch.get_num_threads(), step_cores())
     if trainer.num_devices > 1:
         msg = f"trainer.devices={cfg.trainer.get('devices')}: one training uses one device. Use 1, or one number: [1]."
         raise MMLMisconfigurationException(msg)
@@ -238,6 +245,16 @@ def _use_threads(threads: Any) -> None:
         raise MMLMisconfigurationException(msg)
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
+
+
+@cache
+def _tell_threads(threads: int, cores: int) -> None:
+    """Say once that more threads would be faster, which nobody does without being asked: results depend on them."""
+    if threads < cores:
+        text = (
+            "Computing with %s of %s cores. trainer.threads=%s may be faster; it changes results in their last digits."
+        )
+        log.info(text, threads, cores, min(cores, 8))
 
 
 def _check_keys(settings: dict[str, Any]) -> None:

@@ -8,8 +8,6 @@ from pathlib import Path
 CGROUPS = Path("/sys/fs/cgroup")
 CORES_VARIABLE = "MML_CORES"  # set by runners: the cores that a step may use, of those of its machine
 THREADS_VARIABLE = "OMP_NUM_THREADS"
-# More of them hardly make a training faster, but slow down those that run beside it.
-_MOST_THREADS = 8
 _OWN = Path("/proc/self/cgroup")
 _MEMINFO = Path("/proc/meminfo")
 # The second generation of control groups, and the first.
@@ -37,12 +35,13 @@ def step_cores() -> int:
 
 
 def default_threads() -> int:
-    """Return with how many threads trainings compute unless they are told: as the user's environment or the cores say.
+    """Return with how many threads trainings compute unless they are told: as the user's environment says, or with one.
 
-    It is asked where a run is started, and holds wherever its steps run: on a CPU, results depend on it.
+    Results on a CPU depend on it, so it is not the cores of a machine that decide: steps may run on another, or beside
+    one another.
     """
     first = os.environ.get(THREADS_VARIABLE, "").partition(",")[0].strip()
-    return int(first) if first.isdecimal() and int(first) else min(granted_cores(), _MOST_THREADS)
+    return int(first) if first.isdecimal() and int(first) else 1
 
 
 def quota(root: Path) -> float | None:
