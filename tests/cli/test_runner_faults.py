@@ -55,12 +55,16 @@ def world(tmp_path: Path, data: Path) -> Iterator[World]:
     assert not left
 
 
-def refused(world: World, *words: str, plan: str = "diamond", code: int = 1) -> str:
-    """Run a schedule that is refused, soon and without a traceback; return what is said."""
+def refused(world: World, *words: str, plan: str = "diamond", code: int = 2) -> str:
+    """Run a schedule that is refused, soon, before there is a run and without a traceback; return what is said.
+
+    With code 1 there is a run, which can be continued: only its engine, or a worker, could tell.
+    """
     assert world.wait(world.plan(plan, *words), patience=60) == code, world.said()
     said = " ".join(world.output.read_text().split())
     assert "Traceback (most recent call last)" not in said
     assert not list(world.trace.iterdir()), "a step was begun"
+    assert bool(list(world.results.glob("*/runs/*"))) == (code == 1)
     return said
 
 
@@ -98,7 +102,7 @@ def test_local_resources_that_nobody_has_are_refused(world: World, words: list[s
 
 
 def test_unreachable_ray_is_named(world: World) -> None:
-    assert "runner.address=127.0.0.1:9" in refused(world, "runner=ray", "runner.address=127.0.0.1:9")
+    assert "runner.address=127.0.0.1:9" in refused(world, "runner=ray", "runner.address=127.0.0.1:9", code=1)
 
 
 @pytest.mark.slow
@@ -115,7 +119,7 @@ def test_machine_of_ray_that_does_not_see_the_results_is_named(world: World) -> 
         cluster.add("head", "--num-cpus=0")
         world.results.mkdir()
         cluster.add("blind", hide=world.results)
-        said = refused(world, "runner=ray", f"runner.address={cluster.address}")
+        said = refused(world, "runner=ray", f"runner.address={cluster.address}", code=1)
     assert "blind of Ray does not see the run folder" in said
     assert "out_dir" in said
 
@@ -128,14 +132,14 @@ def test_worker_with_another_version_or_without_a_plugin_is_named(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, fault: str
 ) -> None:
     install_toy(site_with(tmp_path, IN_WORKERS.format(what=what), monkeypatch))
-    said = refused(world, "runner=local", "runner.workers=2")
+    said = refused(world, "runner=local", "runner.workers=2", code=1)
     assert "differs from the driver" in said
     assert fault in said
     assert "mml continue" in said
 
 
 def test_params_that_can_not_be_sent_are_refused_before_any_work(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = refused(world, "runner=local", plan="unsendable", code=2)
+    said = refused(world, "runner=local", plan="unsendable")
     assert "can't be journaled" in said
     assert "step 1" in said
 

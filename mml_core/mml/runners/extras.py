@@ -43,7 +43,10 @@ def refuse_missing(module: str, extra: str) -> None:
     Raises:
         MMLMisconfigurationException: it is not; says the command that helps.
     """
-    spec = find_spec(module)
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError):  # whoever finds modules here refuses this one
+        spec = None
     if spec is None or spec.origin is None:
         raise _missing(module, extra)
 
