@@ -9,6 +9,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from filelock import FileLock
 
 from tests.support.real_data import NoAptError, fashion_mnist_idx
 from tests.support.slurm_machine import Machine, NoSlurmError
@@ -111,11 +112,12 @@ def _slurm_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine
 
 
 @pytest.fixture
-def slurm(slurm_machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """Let this process and its children find the Slurm of the tests."""
+def slurm(slurm_machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    """Let this process and its children find the Slurm of the tests, which one test has at a time: some stop parts."""
     for name, value in slurm_machine.env.items():
         monkeypatch.setenv(name, value)
-    return slurm_machine
+    with FileLock(slurm_machine.folder / "test.lock"):
+        yield slurm_machine
 
 
 @pytest.fixture(scope="session")

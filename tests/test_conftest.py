@@ -33,7 +33,7 @@ def test_a_file_left_in_the_checkout_fails_the_run(
 ) -> None:
     copy = tmp_path / "copy"
     (copy / "tests" / "support").mkdir(parents=True)
-    for name in ("pyproject.toml", "tests/conftest.py", "tests/support/real_data.py"):
+    for name in ("pyproject.toml", "tests/conftest.py", "tests/support/real_data.py", "tests/support/slurm_machine.py"):
         (copy / name).write_text((checkout / name).read_text(encoding="utf-8"), encoding="utf-8")
     test = "from pathlib import Path\n\ndef test_x(checkout):\n    (checkout / 'litter.txt').write_text('x')\n"
     (copy / "tests" / "test_x.py").write_text(test, encoding="utf-8")

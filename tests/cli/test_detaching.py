@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from mml.core.scripts.exceptions import MMLMisconfigurationException
@@ -174,7 +175,8 @@ def test_a_runner_without_a_queue_says_who_has_one(toy: Mml) -> None:
     assert "runner=slurm" in said.err
 
 
-def test_a_runner_with_the_key_may_detach() -> None:
+def test_a_runner_with_the_key_may_detach(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # whatever ran in this process before
     cfg = OmegaConf.create({"runner": {"_target_": "mml.runners.slurm.SlurmRunner", "detach": True}})
     check_detach(cfg)
     check_detach(OmegaConf.create({}))

@@ -36,9 +36,11 @@ def test_jobs_are_shown_with_what_slurm_says_of_them(tmp_path: Path, slurm: Mach
         "0004.1.1": JobNote("d", str(tmp_path), "step 4, add()"),
     }
     for name, note in notes.items():
+        AttemptFolder(tmp_path, name).create()
         AttemptFolder(tmp_path, name).take_down(note.as_job())
     for name in ("0002.1.1", "0003.1.1"):
         (AttemptFolder(tmp_path, name).path / REPORT_FILE).touch()
+    AttemptFolder(tmp_path, "0005.1.1").create()
     AttemptFolder(tmp_path, "0005.1.1").take_down({"runner": "ray"})
     AttemptFolder(tmp_path, "0006.1.1").create()
     (tmp_path / "attempts" / "0006.1.1" / "job.json").write_text("{")

@@ -70,6 +70,13 @@ def test_job_is_kept_also_for_an_attempt_that_was_given_up(folder: AttemptFolder
     assert folder.job() == {"runner": "slurm", "id": "17_3"}
 
 
+def test_job_of_an_attempt_that_was_given_up_meanwhile_brings_no_folder_back(folder: AttemptFolder) -> None:
+    folder.revoke()
+    folder.take_down({"runner": "slurm"})
+    assert not folder.valid
+    assert folder.job() is None
+
+
 def test_damaged_job_is_none(folder: AttemptFolder) -> None:
     (folder.path / "job.json").write_text("{")
     assert folder.job() is None

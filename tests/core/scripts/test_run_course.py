@@ -8,12 +8,13 @@ from mml.core.scripts.exceptions import ContinueError, PlanError
 from mml.core.scripts.journal import Finished, Planned, RunRecord
 from mml.core.scripts.run_course import RunCourse, refuse_misfit
 from mml.core.scripts.signals import SignalGuard
+from mml.runners.serial import SerialRunner
 from tests.support.toy_scheduler import Toy, toy_config
 
 
 def test_course_tells_where_the_run_is(tmp_path: Path) -> None:
     scheduler = Toy(toy_config(tmp_path))
-    course = RunCourse(scheduler, scheduler.plan(), tmp_path, SignalGuard())
+    course = RunCourse(scheduler, scheduler.plan(), tmp_path, SignalGuard(), SerialRunner())
     assert course.where() == "0 of 3 done"
     course._book.step = 1
     assert course.where() == "2 of 3, work(1)"

@@ -123,8 +123,9 @@ class AttemptFolder:
         Not for good: after a power cut, engines and locks of workers tell what still runs.
         """
         beside = self.path / f".{JOB_FILE}.tmp"
-        beside.write_bytes(msgspec.json.encode(job))
-        beside.replace(self.path / JOB_FILE)
+        with suppress(FileNotFoundError):  # given up in between
+            beside.write_bytes(msgspec.json.encode(job))
+            beside.replace(self.path / JOB_FILE)
 
     def job(self) -> dict[str, Any] | None:
         """Return what was taken down, None when nothing was."""
