@@ -22,8 +22,7 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
-from omegaconf import OmegaConf
-
+from benchmarks._steps import config
 from benchmarks._support import python, show
 from mml.core.scripts.base_scheduler import AbstractBaseScheduler
 from mml.core.scripts.run_files import JOURNAL_FILE, RUNS_FOLDER
@@ -87,26 +86,13 @@ class Watched(SimulatedRunner):
         return super().wait(seconds)
 
 
-def config(root: Path, steps: int, **more: Any) -> Any:
-    """Return the config of a run below `root`."""
-    runner = {"_target_": "benchmarks.driver.Watched", "workers": WORKERS, "chances": CHANCES}
-    return OmegaConf.create(
-        {
-            "mode": {"id": "folds", "subroutines": ["work"], "n": steps},
-            "task_list": [],
-            "proj": "default",
-            "seed": 1,
-            "data_dir": str(root / "data"),
-            "out_dir": str(root / "results"),
-            "continue": more.pop("run", None),
-            "reuse": {},
-            "retries": 3,
-            "retry_pause": 0,
-            "retries_lost": 10,
-            "logging": {"progress": False, "level": "CRITICAL"},
-            "runner": runner | more,
-        }
-    )
+def run_config(root: Path, steps: int, **more: Any) -> Any:
+    """Return the config of a run below `root`, with options of the runner."""
+    run = more.pop("run", None)
+    runner = {"_target_": "benchmarks.driver.Watched", "workers": WORKERS, "chances": CHANCES, **more}
+    patient = {"retries": 3, "retry_pause": 0, "retries_lost": 10}
+    quiet = {"progress": False, "level": "CRITICAL"}
+    return config(root, Folds, {"n": steps}, runner=runner, logging=quiet, **patient, **{"continue": run})
 
 
 def peak() -> int:
@@ -118,7 +104,7 @@ def case(root: Path, steps: int, **more: Any) -> dict[str, float]:
     """Run once, in this process, and return the figures."""
     warm_up(root)
     before, start, work = peak(), time.perf_counter(), time.process_time()
-    Folds(config(root, steps, **more)).run()
+    Folds(run_config(root, steps, **more)).run()
     seconds, work = time.perf_counter() - start, time.process_time() - work
     runner = Watched.last
     assert runner is not None
@@ -137,7 +123,7 @@ def case(root: Path, steps: int, **more: Any) -> dict[str, float]:
 
 def warm_up(root: Path) -> None:
     """Run a few steps, so that what is loaded at the first run of a process is there."""
-    Folds(config(root / "warm", 11)).run()
+    Folds(run_config(root / "warm", 11)).run()
     shutil.rmtree(root / "warm")
 
 
@@ -223,7 +209,7 @@ def profile(folder: Path, steps: int = 20_000) -> None:
     """Print where the time goes."""
     warm_up(folder)
     profiler = cProfile.Profile()
-    profiler.runcall(Folds(config(folder, steps)).run)
+    profiler.runcall(Folds(run_config(folder, steps)).run)
     pstats.Stats(profiler).sort_stats("cumulative").print_stats(60)
 
 

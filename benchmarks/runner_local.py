@@ -4,7 +4,6 @@
 """
 
 import argparse
-import hashlib
 import multiprocessing
 import os
 import subprocess
@@ -15,71 +14,21 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
+from benchmarks._steps import run_many
 from benchmarks._support import pairs, python, seconds, show, wall
-from mml.core.scripts.base_scheduler import AbstractBaseScheduler
-from mml.core.scripts.schedule import Step
 
 WORKERS = 2
+RUNNERS = {
+    "serial": {"_target_": "mml.runners.serial.SerialRunner"},
+    "local": {"_target_": "mml.runners.local.LocalRunner", "workers": WORKERS},
+}
 NO_OPS = 1_000
 COMPUTING, ROUNDS = 8, 20_000_000  # steps, and iterations of a hash in each
 
 
-class ManySteps(AbstractBaseScheduler):
-    """Does steps that need no other one, and notes when each was recorded."""
-
-    def __init__(self, cfg: DictConfig) -> None:
-        super().__init__(cfg, available_subroutines=["work"])
-        self.times: list[float] = []
-
-    def create_routine(self) -> None:
-        """Plan the steps."""
-        command = self.compute if self.cfg.mode.rounds else self.nothing
-        for number in range(self.cfg.mode.steps):
-            self.add_step(command, number, after=[])
-
-    def nothing(self, _number: int) -> None:
-        """Do nothing."""
-
-    def compute(self, number: int) -> None:
-        """Keep one core busy."""
-        hashlib.pbkdf2_hmac("sha256", b"x", str(number).encode(), self.cfg.mode.rounds)
-
-    def step_recorded(self, step: Step) -> None:
-        """Note the time."""
-        super().step_recorded(step)
-        self.times.append(time.perf_counter())
-
-
 def run_steps(folder: Path, runner: str, steps: int, rounds: int) -> list[float]:
     """Run a schedule and return when it began and when each step was recorded."""
-    from hydra.utils import instantiate
-
-    target = {"serial": "mml.runners.serial.SerialRunner", "local": "mml.runners.local.LocalRunner"}[runner]
-    cfg = {
-        "mode": {
-            "id": "many",
-            "scheduler": {"_target_": "benchmarks.runner_local.ManySteps"},
-            "subroutines": ["work"],
-            "steps": steps,
-            "rounds": rounds,
-        },
-        "task_list": [],
-        "proj": "bench",
-        "seed": 42,
-        "continue": None,
-        "data_dir": str(folder / "data"),
-        "out_dir": str(folder / "results"),
-        "logging": {"progress": False},
-        "reuse": {},
-        "runner": {"_target_": target, **({"workers": WORKERS} if runner == "local" else {})},
-    }
-    config = OmegaConf.create(cfg)
-    began = time.perf_counter()
-    scheduler = instantiate(config.mode.scheduler, config, _recursive_=False)
-    scheduler.run()
-    return [began, *scheduler.times]
+    return run_many(folder, steps, rounds, RUNNERS[runner])
 
 
 def nothing(_: int) -> None:

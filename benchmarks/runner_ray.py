@@ -8,70 +8,26 @@ import os
 import tempfile
 import time
 from contextlib import redirect_stdout
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
+from benchmarks._steps import run_many
 from benchmarks._support import pairs, show
-from mml.core.scripts.base_scheduler import AbstractBaseScheduler
 from mml.core.scripts.utils import Singleton
 
 STEPS, BEFORE = 1_000, 1_000  # those that are measured, and those in which the workers start
 RUNS = 5
 
 
-class NoOpScheduler(AbstractBaseScheduler):
-    """Does nothing `mode.steps` times, in no order, and notes when the driver heard of it."""
-
-    def __init__(self, cfg: DictConfig) -> None:
-        super().__init__(cfg, available_subroutines=["work"])
-        self.times: list[float] = []
-
-    def create_routine(self) -> None:
-        """Plan the steps."""
-        for number in range(self.cfg.mode.steps):
-            self.add_step(self.work, number, after=[])
-
-    def work(self, _number: int) -> None:
-        """Do nothing."""
-
-    def step_recorded(self, step: Any) -> None:
-        """Note the time."""
-        super().step_recorded(step)
-        self.times.append(time.perf_counter())
-
-
 def ours(folder: Path, address: str | None) -> float:
     """Return the seconds of the steps, once workers run."""
     where: dict[str, Any] = {"num_cpus": 2} if address is None else {"address": address}
-    cfg = {
-        "mode": {
-            "id": "noop",
-            "subroutines": ["work"],
-            "steps": BEFORE + STEPS,
-            "scheduler": {"_target_": "benchmarks.runner_ray.NoOpScheduler"},
-        },
-        "task_list": [],
-        "proj": "bench",
-        "seed": 42,
-        "continue": None,
-        "data_dir": str(folder / "data"),
-        "out_dir": str(folder / "results"),
-        "logging": {"progress": False},
-        "reuse": {},
-        "runner": {"_target_": "mml.runners.ray.RayRunner", **where},
-    }
-    # By the name that workers import it by.
-    scheduler = import_module("benchmarks.runner_ray").NoOpScheduler(OmegaConf.create(cfg))
     with redirect_stdout(io.StringIO()):
-        scheduler.run()
+        times = run_many(folder, BEFORE + STEPS, 0, {"_target_": "mml.runners.ray.RayRunner", **where})
     for kind in list(Singleton._instances):
         kind.clear_instance()
-    times: list[float] = scheduler.times
-    assert len(times) == BEFORE + STEPS
-    return times[-1] - times[BEFORE - 1]
+    assert len(times) == 1 + BEFORE + STEPS
+    return times[-1] - times[BEFORE]
 
 
 def bare(folder: Path, ray: Any, address: str | None) -> float:

@@ -8,8 +8,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from benchmarks._steps import config
 from benchmarks._support import show
 from mml.core.data_loading.task_attributes import TaskType
 from mml.core.data_loading.task_description import DESCRIPTION_FILE, TaskDescription, store_description
@@ -55,18 +56,7 @@ def steps(folder: Path, tasks: int) -> list[float]:
     for name in names:
         description = TaskDescription(name=name, task_type=TaskType.CLASSIFICATION)
         store_description(description, folder / "data" / TASKS_FOLDER / name / DESCRIPTION_FILE)
-    cfg = {
-        "mode": {"id": "noop", "subroutines": ["work"], "steps": STEPS},
-        "task_list": names,
-        "proj": "bench",
-        "seed": 42,
-        "continue": None,
-        "data_dir": str(folder / "data"),
-        "out_dir": str(folder / "results"),
-        "logging": {"progress": False},
-        "reuse": {},
-    }
-    scheduler = NoOpScheduler(OmegaConf.create(cfg))
+    scheduler = NoOpScheduler(config(folder, NoOpScheduler, {"steps": STEPS}, task_list=names))
     scheduler.run()
     return scheduler.times
 

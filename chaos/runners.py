@@ -18,25 +18,12 @@ from chaos.compare import is_finished, repeated_steps
 from chaos.engines import ENGINES, Blow, Engine
 from chaos.harness import Verdict, row
 from chaos.table import Options, Row, is_loss
+from chaos.training import TRAINING
 from mml.testing.driving import World
 from mml.testing.outcomes import outcome_of
 
 TASK = ["create", "task=digits", "mode.folds=3", "logging.progress=false"]
-# Dropout and augmentation draw random numbers for every batch, which have to go on where they stopped.
-TRAINING = [
-    "train",
-    "task=digits",
-    "mode.cv=true",
-    "arch.width=8",
-    "arch.drop_rate=0.2",
-    "augmentations=flip",
-    "trainer.max_epochs=3",
-    "trainer.limit_train_batches=8",
-    "trainer.checkpoint_minutes=0.002",
-    "sampling.num_workers=0",
-    "retries_lost=5",
-    "logging.progress=false",
-]
+FOLDS = [*TRAINING, "sampling.num_workers=0", "retries_lost=5"]
 POINTS, QUICK = 6, 1
 LIMIT = 300.0
 _LOOK = 0.05
@@ -47,7 +34,7 @@ def run(options: Options) -> list[Row]:
     data = options.folder / "data"
     tasks = World(options.folder / "tasks", data)
     tasks.ends(tasks.start(*TASK))
-    study = Study(options, TRAINING, data)
+    study = Study(options, FOLDS, data)
     points = QUICK if options.quick else options.points or POINTS
     rows = []
     for make in ENGINES[:1] if options.quick else ENGINES:

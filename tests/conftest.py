@@ -20,9 +20,12 @@ CHILD_SECONDS = 300
 # Tests run side by side: one thread each, set before anything imports torch or numpy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
-# Where a shell runs the tests in its background, it has them ignore Ctrl-C, and so would all their children.
+# Where a shell runs the tests in its background, it has them ignore Ctrl-C, and `nohup` the end of the terminal; so
+# would all their children.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # What tools of a developer make in the top folder, and git ignores.
 TOOLS = {
     "__pycache__",

@@ -3,7 +3,8 @@
 import argparse
 import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hydra._internal.callbacks import Callbacks
@@ -56,22 +57,33 @@ def run_words(words: Sequence[str]) -> None:
         from mml.completion import complete
 
         return complete(flags)
+    with opened(flags) as hydra:
+        _carry_out(flags, hydra)
+    return None
+
+
+@contextmanager
+def opened(flags: argparse.Namespace) -> Iterator[MMLHydra]:
+    """Open Hydra for the block, with the mode found and the flags checked; what is wrong is said in mml's words.
+
+    Raises:
+        MMLMisconfigurationException: the flags or the config ask for something that can't be done.
+    """
     hydra = open_tree(flags)
     try:
         flags.overrides = named_mode(flags.overrides, hydra.config_loader)
         check_flags(flags)
-        _carry_out(flags, hydra)
+        yield hydra
     except Exception as error:
-        said = in_own_words(error, hydra.config_loader)
+        said = _in_own_words(error, hydra.config_loader)
         if said is error:
             raise
         raise said from error
     finally:
         GlobalHydra.instance().clear()
-    return None
 
 
-def in_own_words(error: Exception, loader: MMLConfigLoader) -> Exception:
+def _in_own_words(error: Exception, loader: MMLConfigLoader) -> Exception:
     """Return the error that says what is wrong with the config, or the same one if a step of a run raised it."""
     if hasattr(error, "continue_command"):
         return error
@@ -239,7 +251,7 @@ def _run(hydra: MMLHydra, name: str, overrides: list[str]) -> None:
 def _sweep(hydra: MMLHydra, name: str, overrides: list[str]) -> None:
     if MULTIRUN not in overrides:
         overrides.append(MULTIRUN)
-    jobs = Jobs(start, lambda error: in_own_words(error, hydra.config_loader))
+    jobs = Jobs(start, lambda error: _in_own_words(error, hydra.config_loader))
     jobs.finish(lambda: hydra.multirun(config_name=name, task_function=jobs, overrides=overrides))
 
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, flag_override, open_dict
@@ -21,11 +20,8 @@ from mml.core.scripts.run_failure import encodable
 from mml.hydra_app import (
     MULTIRUN,
     VERBS,
-    check_flags,
-    in_own_words,
     make_scheduler,
-    named_mode,
-    open_tree,
+    opened,
     parse_flags,
     refuse_idle_space,
 )
@@ -50,19 +46,9 @@ def run_plan(words: Sequence[str]) -> int:
     target = _target(given.out)
     flags = _read_flags(rest)
     load_env()
-    hydra = open_tree(flags)
-    try:
-        flags.overrides = named_mode(flags.overrides, hydra.config_loader)
-        check_flags(flags)
+    with opened(flags) as hydra:
         title = encodable(shlex.join(["mml", *redacted(rest)]))
         _Planning(hydra, flags, title).show(given, target)
-    except Exception as error:
-        said = in_own_words(error, hydra.config_loader)
-        if said is error:
-            raise
-        raise said from error
-    finally:
-        GlobalHydra.instance().clear()
     return 0
 
 

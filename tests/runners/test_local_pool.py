@@ -3,7 +3,6 @@
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ from mml.core.scripts.resources import NOTHING, Resources
 from mml.core.scripts.signals import SignalGuard
 from mml.runners import local_pool
 from mml.runners.local import LocalRunner
-from mml.runners.local_frames import send_frame
+from mml.runners.local_frames import Ends, send_frame
 from tests.support.local_runs import (
     Parent,
     alive,
@@ -35,7 +34,7 @@ class Odd(Parent):
 
     def chatter(self, _: SignalGuard) -> None:
         """Send what is no report."""
-        send_frame(own_channel(), b"\xc1 no message")
+        send_frame(own_writer(), b"\xc1 no message")
 
     def linger(self, _: SignalGuard) -> None:
         """Keep the process from ending."""
@@ -45,15 +44,13 @@ class Odd(Parent):
         threading.Thread(target=time.sleep, args=[600]).start()
 
 
-def own_channel() -> socket.socket:
-    """Return the socket of a worker process."""
+def own_writer() -> int:
+    """Return what a worker process writes to."""
     frame = sys._getframe()
-    while "channel" not in frame.f_locals:
+    while not isinstance(ends := frame.f_locals.get("ends"), Ends):
         assert frame.f_back is not None
         frame = frame.f_back
-    channel = frame.f_locals["channel"]
-    assert isinstance(channel, socket.socket)
-    return channel
+    return ends.writer
 
 
 @pytest.fixture
@@ -109,7 +106,7 @@ def test_report_of_a_worker_that_dies_right_after_it_counts(tmp_path: Path) -> N
         (pid,) = pids_of(runner)
         runner.submit(work(1, "add", 2))
         worker = runner._pool.workers[0]
-        until(lambda: select.select([worker.channel.socket], [], [], 0)[0])
+        until(lambda: select.select([worker.channel.ends.reader], [], [], 0)[0])
         os.kill(pid, signal.SIGKILL)
         until(lambda: not alive(pid))
         assert value_of(gathered(runner)[1]) == 2

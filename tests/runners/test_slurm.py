@@ -145,7 +145,7 @@ def test_a_job_that_has_to_leave_is_started_again_and_the_same_attempt_reports_o
     one.until(lambda: slurm.state(job) == "PENDING")
     slurm.release(job)
     report = one.collect()[0]
-    assert report.outcome is not None
+    assert report.outcome is not None, report.error
     assert report.worker == f"slurm-{job}.1"
     assert [line.split()[0] for line in (tmp_path / "mark").read_text().splitlines()] == ["begin", "begin", "end"]
     assert starts_of(AttemptFolder(one.folder, item.name).path) == [f"slurm-{job}", f"slurm-{job}.1"]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mml.core.data_loading.file_manager import MMLFileManager
 from mml.core.scripts.base_scheduler import AbstractBaseScheduler
@@ -15,6 +15,7 @@ from mml.core.scripts.resources import Resources
 from mml.core.scripts.utils import atomic_write
 from mml.runners.base import Earlier, Report, RunSetup, Work, Worker
 from mml.runners.transport import decode_report, decode_work, encode, lost_report
+from tests.support.toy_scheduler import run_config
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -210,30 +211,10 @@ def cancel(job: dict[str, Any]) -> None:
 
 def crew_config(root: Path, *plan: dict[str, Any], runner: dict[str, Any] | None = None, **changes: Any) -> DictConfig:
     """Return the config of a run with a plan; `runner` has the arguments of `DirectRunner`, None is serial."""
-    cfg = OmegaConf.create(
-        {
-            "mode": {
-                "id": "crew",
-                "subroutines": ["work"],
-                "plan": list(plan),
-                "scheduler": {"_target_": "tests.support.crew.Crew"},
-            },
-            "task_list": ["t"],
-            "proj": "default",
-            "seed": 1,
-            "data_dir": str(root / "data"),
-            "out_dir": str(root / "results"),
-            "continue": None,
-            "reuse": {},
-            "logging": {"progress": False, "level": "WARNING"},
-            "retry_pause": 0,
-        }
-    )
+    mode = {"id": "crew", "plan": list(plan), "scheduler": {"_target_": "tests.support.crew.Crew"}}
     if runner is not None:
-        cfg.runner = {"_target_": "tests.support.crew.DirectRunner", **runner}
-    for key, value in changes.items():
-        OmegaConf.update(cfg, key.replace("__", "."), value, force_add=True)
-    return cfg
+        changes = {"runner": {"_target_": "tests.support.crew.DirectRunner", **runner}, **changes}
+    return run_config(root, mode, {"task_list": ["t"], "retry_pause": 0, **changes})
 
 
 def do(what: str, *params: Any, after: Any = (), **more: Any) -> dict[str, Any]:

@@ -118,8 +118,11 @@ class Machine(NamedTuple):
         return self.ask("squeue", "-h", "-t", "all", "-r", "-o", "%T", "-j", job, check=False).partition("\n")[0]
 
     def release(self, job: str) -> None:
-        """Let a job that was requeued start at once; Slurm would hold it for two minutes."""
-        self.ask("scontrol", "update", f"jobid={job}", "StartTime=now", check=False)
+        """Let a job that was requeued start soon; Slurm would hold it for two minutes.
+
+        Not in the second in which it was requeued: its machine does not tell the new start from the revoked one then.
+        """
+        self.ask("scontrol", "update", f"jobid={job}", "StartTime=now+2", check=False)
 
     def stop(self, daemon: str, signum: int = signal.SIGKILL) -> None:
         """Kill a daemon."""

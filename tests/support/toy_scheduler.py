@@ -113,9 +113,14 @@ def spring(what: str) -> None:
 
 def toy_config(root: Path, **changes: Any) -> DictConfig:
     """Return a config with data and results below `root`; `mode__n=3` changes `mode.n`."""
+    return run_config(root, {"id": "toy", "n": 3, "trap": None, "grow_at": None, "trace": None}, changes)
+
+
+def run_config(root: Path, mode: dict[str, Any], changes: dict[str, Any]) -> DictConfig:
+    """Return a config with this mode, and with data and results below `root`; `a__b` changes `a.b`."""
     cfg = OmegaConf.create(
         {
-            "mode": {"id": "toy", "subroutines": ["work"], "n": 3, "trap": None, "grow_at": None, "trace": None},
+            "mode": {"subroutines": ["work"], **mode},
             "task_list": [],
             "proj": "default",
             "seed": 1,

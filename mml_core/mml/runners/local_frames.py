@@ -1,56 +1,93 @@
-"""Messages between the driver and its worker processes: bytes behind their number, over a pair of sockets."""
+"""Messages between the driver and its worker processes: bytes behind their number, over a pipe for each direction.
 
-import socket
+Not over one pair of sockets: whoever waits at its end is woken there by the other side's reading, too, for nothing.
+"""
+
+import os
 import struct
+from typing import NamedTuple
 
 _LENGTH = struct.Struct("!Q")
 _CHUNK = 1 << 16
+# In place of a length: no more comes. To close the pipe does not say so as long as a fork has it open.
+_LAST = b"\xff" * _LENGTH.size
 
 
-def send_frame(channel: socket.socket, data: bytes) -> None:
+class Ends(NamedTuple):
+    """File descriptors of one side.
+
+    Attributes:
+        reader: what the other side writes can be read from it.
+        writer: what is written to it can be read by the other side.
+    """
+
+    reader: int
+    writer: int
+
+    def close(self) -> None:
+        """Close both."""
+        for handle in self:
+            os.close(handle)
+
+
+def both_ends() -> tuple[Ends, Ends]:
+    """Return the ends of two sides that are connected.
+
+    Raises:
+        OSError: the system has no more pipes.
+    """
+    first = os.pipe()
+    try:
+        second = os.pipe()
+    except OSError:
+        Ends(*first).close()
+        raise
+    return Ends(first[0], second[1]), Ends(second[0], first[1])
+
+
+def send_frame(writer: int, data: bytes) -> None:
     """Send a message, however long that takes.
 
     Raises:
         OSError: the other side is gone.
     """
-    channel.sendall(_LENGTH.pack(len(data)) + data)
+    left = memoryview(_LENGTH.pack(len(data)) + data)
+    while left:
+        left = left[os.write(writer, left) :]
 
 
-def read_frame(channel: socket.socket) -> bytes | None:
-    """Wait for a message and return it; None when the other side sends no more.
-
-    Raises:
-        OSError: the other side is gone.
-    """
-    head = _exactly(channel, _LENGTH.size)
-    return None if head is None else _exactly(channel, _LENGTH.unpack(head)[0])
+def read_frame(reader: int) -> bytes | None:
+    """Wait for a message and return it; None when the other side sends no more."""
+    head = _exactly(reader, _LENGTH.size)
+    return None if head is None or head == _LAST else _exactly(reader, _LENGTH.unpack(head)[0])
 
 
-def _exactly(channel: socket.socket, count: int) -> bytes | None:
-    data = channel.recv(count) if count else b""
+def _exactly(reader: int, count: int) -> bytes | None:
+    data = os.read(reader, count) if count else b""
     if len(data) == count:
         return data
     parts = bytearray(data)
     while data and len(parts) < count:
-        data = channel.recv(min(count - len(parts), _CHUNK << 4))
+        data = os.read(reader, min(count - len(parts), _CHUNK))
         parts += data
     return bytes(parts) if len(parts) == count else None
 
 
 class Channel:
-    """The driver's end: neither sending nor receiving ever waits.
+    """The driver's side: neither sending nor receiving ever waits.
 
     Attributes:
-        socket: to wait for.
-        gone: whether the other side takes nothing any more.
+        ends: to wait for.
+        gone: whether the other side takes nothing any more, or says nothing.
         watched: whether somebody waits for what can be received, and for being able to send.
     """
 
-    def __init__(self, end: socket.socket) -> None:
-        self.socket = end
+    def __init__(self, ends: Ends) -> None:
+        self.ends = ends
         self.gone = False
         self.watched = True, False
-        end.setblocking(False)
+        for handle in ends:
+            os.set_blocking(handle, False)
         self._out = bytearray()
         self._in = bytearray()
 
@@ -68,7 +105,7 @@ class Channel:
         """Send what waits, as far as it can be taken now."""
         try:
             while self._out:
-                del self._out[: self.socket.send(self._out)]
+                del self._out[: os.write(self.ends.writer, self._out)]
         except BlockingIOError:
             pass
         except OSError:  # that it died is seen otherwise
@@ -78,7 +115,7 @@ class Channel:
     def receive(self) -> list[bytes]:
         """Return the messages that have arrived whole."""
         try:
-            while data := self.socket.recv(_CHUNK):
+            while data := os.read(self.ends.reader, _CHUNK):
                 self._in += data
                 if len(data) < _CHUNK:
                     break
@@ -92,14 +129,13 @@ class Channel:
 
     def end_sending(self) -> None:
         """Let the other side read that no more comes."""
-        try:
-            self.socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.gone = True
+        self._out += _LAST
+        self.flush()
 
     def close(self) -> None:
-        """Close this end."""
-        self.socket.close()
+        """Close this side."""
+        self.ends.close()
+        self.ends = Ends(-1, -1)  # the numbers may be those of other files soon
 
     def _whole(self) -> list[bytes]:
         found: list[bytes] = []

@@ -127,7 +127,7 @@ class Pool:
     def _begun(self, binding: Binding) -> WorkerProcess:
         worker = WorkerProcess(binding)
         self.busy.append(worker)
-        self._selector.register(worker.channel.socket, selectors.EVENT_READ, (worker, "said"))
+        self._selector.register(worker.channel.ends.reader, selectors.EVENT_READ, (worker, "said"))
         if worker.ended is not None:
             self._selector.register(worker.ended, selectors.EVENT_READ, (worker, "ended"))
         else:
@@ -144,12 +144,13 @@ class Pool:
         channel = worker.channel
         if channel.watched == (not channel.gone, channel.sending):
             return
-        channel.watched = not channel.gone, channel.sending
-        if channel.gone:
-            self._selector.unregister(channel.socket)
-        else:
-            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.sending else 0)
-            self._selector.modify(channel.socket, wanted, (worker, "said"))
+        (received, sent), channel.watched = channel.watched, (not channel.gone, channel.sending)
+        if received and channel.gone:
+            self._selector.unregister(channel.ends.reader)
+        if sent and not channel.sending:
+            self._selector.unregister(channel.ends.writer)
+        elif channel.sending and not sent:
+            self._selector.register(channel.ends.writer, selectors.EVENT_WRITE, (worker, "said"))
 
     def _hear(self, worker: WorkerProcess, reports: list[Report]) -> None:
         if worker.channel.sending:
@@ -194,7 +195,7 @@ class Pool:
 
     def _bury(self, worker: WorkerProcess, reports: list[Report]) -> None:
         self._hear(worker, reports)
-        for watched in (worker.channel.socket, worker.ended):
+        for watched in (*worker.channel.ends, worker.ended):
             with suppress(KeyError):
                 if watched is not None:
                     self._selector.unregister(watched)

@@ -14,7 +14,7 @@ from pathlib import Path
 from mml.core.scripts.exceptions import RunnerError
 from mml.runners import local_worker
 from mml.runners.base import Work
-from mml.runners.local_frames import Channel
+from mml.runners.local_frames import Channel, both_ends
 from mml.runners.local_slots import Binding, Share
 
 _HOST = socket.gethostname()
@@ -50,10 +50,10 @@ class WorkerProcess:
         self.interrupted = False
         self.deadline: float | None = None
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 # closed when the process is buried
-        own, theirs = socket.socketpair()
+        own, theirs = both_ends()
         follows, self._lifeline = os.pipe()
         try:
-            self._process = self._started(theirs.fileno(), follows)
+            self._process = self._started(*theirs, follows)
         except BaseException:
             own.close()
             os.close(self._lifeline)

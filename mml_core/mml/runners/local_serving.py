@@ -1,7 +1,6 @@
 """The work of a worker process: it makes its worker, then does attempts until the driver has no more."""
 
 import pickle
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -11,7 +10,7 @@ from mml.core.scripts.exceptions import Interrupted
 from mml.core.scripts.signals import SignalGuard, guarded_signals
 from mml.runners.base import Report, Work, Worker, WorkerSetup
 from mml.runners.hosting import see_modules
-from mml.runners.local_frames import read_frame, send_frame
+from mml.runners.local_frames import Ends, read_frame, send_frame
 from mml.runners.transport import decode_work, encode, failed_report
 
 READY = b""  # the first message of a worker that can do work
@@ -38,15 +37,18 @@ class Hello(msgspec.Struct, frozen=True):
         return maker(self.setup, self.name)
 
 
-def serve(channel: socket.socket) -> int:
+def serve(ends: Ends) -> int:
     """Do what the driver sends until it sends no more.
+
+    Args:
+        ends: to read from the driver and to write to it.
 
     Returns:
         The exit code; minus a signal that came when there was no attempt to end with it.
     """
     try:
         with guarded_signals() as guard:
-            return _Session(channel, guard).run()
+            return _Session(ends, guard).run()
     except Interrupted as stopped:
         return -stopped.signum
     except OSError:
@@ -57,18 +59,18 @@ class _Session:
     """Talks with the driver, one message after the other; no signal tears what it says.
 
     Args:
-        channel: to the driver.
+        ends: to read from the driver and to write to it.
         guard: holds signals back; once one came, there is no other attempt.
     """
 
-    def __init__(self, channel: socket.socket, guard: SignalGuard) -> None:
-        self._channel = channel
+    def __init__(self, ends: Ends, guard: SignalGuard) -> None:
+        self._ends = ends
         self._guard = guard
         self._name = ""
 
     def run(self) -> int:
         """Return the exit code."""
-        if (data := read_frame(self._channel)) is None:
+        if (data := read_frame(self._ends.reader)) is None:
             return 0
         hello = msgspec.msgpack.decode(data, type=Hello)
         self._name = hello.name
@@ -78,7 +80,7 @@ class _Session:
             return self._refuse(error)
         self._send(READY)
         try:
-            while self._guard.seen is None and (data := read_frame(self._channel)) is not None:
+            while self._guard.seen is None and (data := read_frame(self._ends.reader)) is not None:
                 work = decode_work(data)
                 self._answer(work, self._attempt(worker, work))
         finally:
@@ -88,7 +90,7 @@ class _Session:
 
     def _refuse(self, error: BaseException) -> int:
         """Say of the attempt that waits why no worker could be made for it."""
-        if (data := read_frame(self._channel)) is not None:
+        if (data := read_frame(self._ends.reader)) is not None:
             work, misfit = decode_work(data), not isinstance(error, Interrupted)
             self._answer(work, failed_report(work, error, self._name, misfit=misfit))
         return 1
@@ -108,4 +110,4 @@ class _Session:
 
     def _send(self, data: bytes) -> None:
         with suppress(Interrupted), self._guard.deferred():
-            send_frame(self._channel, data)
+            send_frame(self._ends.writer, data)

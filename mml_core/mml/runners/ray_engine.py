@@ -30,6 +30,7 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _LOOK = 1.0  # seconds between looks whether the head is there
+_DOUBT = 30.0  # seconds that the head may take to notice what became of a machine
 
 
 class Node(NamedTuple):
@@ -75,7 +76,7 @@ class Engine:
         self._own = False
         self._guard: Guard | None = None
         self._node = ""
-        self._last_seen = self._last_look = 0.0
+        self._last_seen = self._last_look = self._doubted_until = 0.0
         self._quiet = _Quiet()
 
     def open(self) -> None:
@@ -109,7 +110,7 @@ class Engine:
         """Make sure, now and then, that the head of Ray can be reached.
 
         Args:
-            at_once: whether there is a reason for doubt.
+            at_once: whether there is a reason for doubt, which lasts for a while.
 
         Raises:
             RunnerError: it could not for too long, or this machine is no part of Ray any more.
@@ -118,6 +119,8 @@ class Engine:
         if not at_once and now - self._last_look < _LOOK:
             return
         self._last_look = now
+        if at_once:
+            self._doubted_until = now + _DOUBT
         if not answers(self.address, _LOOK):
             if now - self._last_seen > self._patience:
                 msg = (
@@ -127,7 +130,7 @@ class Engine:
                 raise RunnerError(msg)
             return
         self._last_seen = now
-        if at_once and self._node not in {node.id for node in self.nodes()}:
+        if now < self._doubted_until and self._node not in {node.id for node in self.nodes()}:
             msg = (
                 "This machine is no part of Ray any more: its raylet has ended, and with it all steps. Start it again "
                 f"with `ray start --address={self.address}`, and continue the run."
