@@ -129,6 +129,11 @@ def checkout() -> Path:
     return CHECKOUT
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that want the one Slurm: of two workers of pytest, one gets them all, and none waits."""
+    items.sort(key=lambda item: "slurm" not in getattr(item, "fixturenames", ()))
+
+
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
     """Name values by their type where their text differs from process to process: xdist wants the same names in all."""
     unstable = " at 0x" in repr(val) or isinstance(val, set | frozenset)
