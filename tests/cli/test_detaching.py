@@ -92,10 +92,12 @@ def test_a_detached_training_whose_jobs_have_to_leave_ends_with_the_same_bits(
     slurm.ask("scancel", "--signal=USR2", *left)
     wait_for(lambda: any(slurm.state(job) == "PENDING" for job in left))
     child = world.start("continue", "latest")  # while they wait to be started again
+    held = set(left)
     while child.poll() is None:
-        for job in left:
+        for job in [job for job in held if slurm.state(job) == "PENDING"]:
             slurm.release(job)
-        time.sleep(1)
+            held.remove(job)
+        time.sleep(0.5)
     world.ends(child)
     assert list((folder / "workers").glob("slurm-*.1"))
     refuse_differences(world, expected.trained(TRAINING))
