@@ -47,10 +47,28 @@ def test_guard_ends_at_once_when_it_is_told_to(tmp_path: Path) -> None:
     until(lambda: list(marked(str(folder))) == [child.pid])
     # Their parent has to have a look at them before they are gone.
     guard = Guard(folder)
-    guard._child.stdin.close()  # type: ignore[union-attr] # as `end` does, without waiting
+    guard.tell()
     assert child.wait() < 0
     guard._child.wait()
     assert not folder.exists()
+
+
+def test_guard_does_not_wait_for_a_fork_of_the_driver(tmp_path: Path) -> None:
+    folder = tmp_path / "ray"
+    folder.mkdir()
+    guard = Guard(folder)
+    read, write = os.pipe()
+    if (fork := os.fork()) == 0:
+        os.close(write)
+        os.read(read, 1)
+        os._exit(0)
+    try:
+        guard.end()
+        assert not folder.exists()
+    finally:
+        os.close(write)
+        os.waitpid(fork, 0)
+        os.close(read)
 
 
 def test_guard_of_an_ended_ray_only_removes_its_folder(tmp_path: Path) -> None:

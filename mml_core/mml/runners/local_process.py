@@ -14,12 +14,12 @@ from pathlib import Path
 from mml.core.scripts.exceptions import RunnerError
 from mml.runners import local_worker
 from mml.runners.base import Work
+from mml.runners.held_ends import hold, let_go
 from mml.runners.local_frames import Channel, both_ends
 from mml.runners.local_slots import Binding, Share
 
 _HOST = socket.gethostname()
 _EARLY_BYTES = 1 << 14
-_lifelines: set[int] = set()  # of all worker processes of this one
 
 
 class WorkerProcess:
@@ -62,7 +62,7 @@ class WorkerProcess:
         finally:
             theirs.close()
             os.close(follows)
-        _lifelines.add(self._lifeline)
+        hold(self._lifeline)
         self.name = f"{_HOST}-{self._process.pid}"
         self.channel = Channel(own)
         self.ended = _end_of(self._process.pid)
@@ -123,8 +123,7 @@ class WorkerProcess:
         self.kill()
         code = self._process.wait()
         self.channel.close()
-        _lifelines.discard(self._lifeline)
-        os.close(self._lifeline)
+        let_go(self._lifeline)
         if self.ended is not None:
             os.close(self.ended)
         with self._said as file:
@@ -139,13 +138,3 @@ def _end_of(pid: int) -> int | None:
         with suppress(OSError):
             return os.pidfd_open(pid)
     return None
-
-
-def _forget_lifelines() -> None:
-    """Let go of what a fork of the driver has inherited: workers must not live on because the fork does."""
-    while _lifelines:
-        with suppress(OSError):
-            os.close(_lifelines.pop())
-
-
-os.register_at_fork(after_in_child=_forget_lifelines)

@@ -26,23 +26,36 @@ class Guard:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._child = subprocess.Popen(
-            [sys.executable, "-P", __file__, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        # Here, as the script that others run has nothing of mml.
+        from mml.runners.held_ends import hold
+
+        follows, self._lifeline = os.pipe()
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-P", __file__, str(folder)],
+                stdin=follows,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        finally:
+            os.close(follows)
+        hold(self._lifeline)
 
     def end(self) -> None:
         """Let it end what is left of the Ray, and wait until that is done."""
-        assert self._child.stdin is not None
-        self._child.stdin.close()
+        self.tell()
         self._child.wait()
+
+    def tell(self) -> None:
+        """Let it begin with that."""
+        from mml.runners.held_ends import let_go
+
+        let_go(self._lifeline)
 
 
 def main(folder: str) -> int:
-    """Wait for the end of the driver, which holds the other end of standard input, and end the Ray."""
+    """Wait for the end of the driver, which alone holds the other end of standard input, and end the Ray."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # they mean the driver, which may have much to do before it ends
     sys.stdin.buffer.read()
