@@ -53,6 +53,21 @@ def test_guard_ends_at_once_when_it_is_told_to(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+def test_process_that_has_written_its_name_over_its_environment_is_known(tmp_path: Path) -> None:
+    code = """
+import sys, time
+from ray._raylet import setproctitle
+log = open(sys.argv[1], "w")
+setproctitle("ray::Agent")
+time.sleep(300)
+"""
+    (tmp_path / "ray").mkdir()
+    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "ray" / "log")])
+    until(lambda: list(marked(str(tmp_path / "ray"))) == [child.pid])
+    Guard(tmp_path / "ray").end()
+    assert child.wait() < 0
+
+
 def test_guard_does_not_wait_for_a_fork_of_the_driver(tmp_path: Path) -> None:
     folder = tmp_path / "ray"
     folder.mkdir()

@@ -74,8 +74,19 @@ def marked(folder: str) -> Iterator[int]:
     entry = f"{MARK}={folder}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if entry in (process / "environ").read_bytes().split(b"\0"):
+            if entry in (process / "environ").read_bytes().split(b"\0") or _has_open(process, folder):
                 yield int(process.name)
+
+
+def _has_open(process: Path, folder: str) -> bool:
+    """Tell whether a process that has given itself a name of Ray's, over its environment, has a file of it open."""
+    if not (process / "cmdline").read_bytes().startswith(b"ray::"):
+        return False
+    for file in (process / "fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            if file.readlink().is_relative_to(folder):
+                return True
+    return False
 
 
 if __name__ == "__main__":
