@@ -22,7 +22,7 @@ RUNNERS = {
     "serial": {"_target_": "mml.runners.serial.SerialRunner"},
     "local": {"_target_": "mml.runners.local.LocalRunner", "workers": WORKERS},
 }
-NO_OPS = 1_000
+NO_OPS, BEFORE = 1_000, 500  # those that are measured, and those in which the workers start
 COMPUTING, ROUNDS = 8, 20_000_000  # steps, and iterations of a hash in each
 
 
@@ -37,8 +37,8 @@ def nothing(_: int) -> None:
 
 def ours(folder: Path) -> tuple[float, float]:
     """Return seconds per no-op step once workers are there, and of the whole run."""
-    times = run_steps(folder, "local", NO_OPS + 50, 0)
-    return (times[-1] - times[50]) / NO_OPS, times[-1] - times[0]
+    times = run_steps(folder, "local", NO_OPS + BEFORE, 0)
+    return (times[-1] - times[BEFORE]) / NO_OPS, times[-1] - times[0]
 
 
 def peer(folder: Path) -> tuple[float, float]:
@@ -46,13 +46,13 @@ def peer(folder: Path) -> tuple[float, float]:
     handle = os.open(folder / "peer", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     times = [time.perf_counter()]
     with ProcessPoolExecutor(WORKERS, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(nothing, number) for number in range(NO_OPS + 50)]):
+        for future in as_completed([pool.submit(nothing, number) for number in range(NO_OPS + BEFORE)]):
             future.result()
             os.write(handle, b"x" * 300)
             os.fsync(handle)
             times.append(time.perf_counter())
     os.close(handle)
-    return (times[-1] - times[50]) / NO_OPS, times[-1] - times[0]
+    return (times[-1] - times[BEFORE]) / NO_OPS, times[-1] - times[0]
 
 
 def no_ops(runs: int) -> None:
