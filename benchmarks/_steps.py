@@ -10,6 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from mml.core.scripts.base_scheduler import AbstractBaseScheduler
 from mml.core.scripts.schedule import Step
 
+PROJECT = "bench"
+
 
 class ManySteps(AbstractBaseScheduler):
     """Does `mode.steps` steps in no order, each with `mode.rounds` of a hash, and notes when each was recorded."""
@@ -51,7 +53,7 @@ def config(folder: Path, scheduler: type, mode: dict[str, Any], **more: Any) -> 
         {
             "mode": {"id": "many", "scheduler": target, "subroutines": ["work"], **mode},
             "task_list": [],
-            "proj": "bench",
+            "proj": PROJECT,
             "seed": 42,
             "continue": None,
             "data_dir": str(folder / "data"),

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmarks._steps import config
+from benchmarks._steps import PROJECT, config
 from benchmarks._support import python, show
 from mml.core.scripts.base_scheduler import AbstractBaseScheduler
 from mml.core.scripts.run_files import JOURNAL_FILE, RUNS_FOLDER
@@ -108,7 +108,7 @@ def case(root: Path, steps: int, **more: Any) -> dict[str, float]:
     seconds, work = time.perf_counter() - start, time.process_time() - work
     runner = Watched.last
     assert runner is not None
-    (run,) = (root / "results" / "default" / RUNS_FOLDER).iterdir()
+    (run,) = (root / "results" / PROJECT / RUNS_FOLDER).iterdir()
     return {
         "seconds": seconds,
         "processor": work,
@@ -164,7 +164,7 @@ def continued(folder: Path, steps: int) -> tuple[dict[str, float], float]:
     start = time.perf_counter()
     assert child(root, steps, kill_at=steps // 2) is None
     half = time.perf_counter() - start
-    (run,) = (root / "results" / "default" / RUNS_FOLDER).iterdir()
+    (run,) = (root / "results" / PROJECT / RUNS_FOLDER).iterdir()
     figures = child(root, steps, run=run.name)
     assert figures is not None
     shutil.rmtree(root)
